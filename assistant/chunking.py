@@ -1,0 +1,190 @@
+"""Document → `Chunk`s: by heading, then block, then sentence, then word, until each fits the embedder.
+
+A chunk is a verbatim stretch of the document that lies below one heading and knows its lines. How long a text is,
+the caller says (``count``); this module knows neither embedder nor index.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+from markdown_it import MarkdownIt
+
+from assistant.documents import MARKDOWN
+from assistant.sentences import sentence_spans
+from assistant.types import Chunk, Document
+
+VERSION = 1
+"""Raised when the same document would give other chunks than before; an index of another version is rebuilt."""
+
+HEADING_SHARE = 0.25
+"""The heading path may take this share of what the embedder reads; longer ones are embedded cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Characters ``start`` to ``end`` of the document, below ``headings``."""
+
+    start: int
+    end: int
+    headings: tuple[str, ...]
+
+
+def split_document(document: Document, count: Callable[[str], int], max_tokens: int) -> list[Chunk]:
+    """Cut ``document`` into chunks.
+
+    Args:
+        count: tokens in a text, as the embedder counts them.
+        max_tokens: tokens that the heading path and the passage may have together.
+    """
+    markdown = document.path.lower().endswith(tuple(MARKDOWN))
+    blocks = _markdown_blocks(document) if markdown else _text_blocks(document)
+    line_starts = [0, *accumulate(len(line) + 1 for line in document.text.split("\n"))]
+    chunks: list[Chunk] = []
+    for group in _groups(blocks):
+        headings = group[0].headings
+        prefix = Chunk(document.path, document.title, headings, "", 1, 1).embedding_text
+        budget = max_tokens - min(count(prefix), int(max_tokens * HEADING_SHARE))
+        pieces = [piece for block in group for piece in _fitting(document.text, block.start, block.end, count, budget)]
+        for start, end in _packed(document.text, pieces, count, budget):
+            chunks.append(
+                Chunk(
+                    document=document.path,
+                    title=document.title,
+                    headings=headings,
+                    text=document.text[start:end],
+                    start_line=_line(line_starts, start),
+                    end_line=_line(line_starts, end - 1),
+                )
+            )
+    return chunks
+
+
+def _line(line_starts: list[int], offset: int) -> int:
+    from bisect import bisect_right
+
+    return bisect_right(line_starts, offset)
+
+
+def _groups(blocks: Iterator[_Block]) -> Iterator[list[_Block]]:
+    """Neighbouring blocks below the same heading."""
+    group: list[_Block] = []
+    for block in blocks:
+        if group and group[0].headings != block.headings:
+            yield group
+            group = []
+        group.append(block)
+    if group:
+        yield group
+
+
+def _markdown_blocks(document: Document) -> Iterator[_Block]:
+    lines = document.text.split("\n")
+    starts = [0, *accumulate(len(line) + 1 for line in lines)]
+    # the front matter is left out, its lines are kept, so that the parser counts as an editor does
+    body = "\n" * document.body_line + "\n".join(lines[document.body_line :])
+    tokens = MarkdownIt("commonmark").enable("table").parse(body)
+    path: list[tuple[int, str]] = []
+    for position, token in enumerate(tokens):
+        if token.level or token.map is None or token.nesting < 0:
+            continue
+        if token.type == "heading_open":
+            depth = int(token.tag[1:])
+            path = [entry for entry in path if entry[0] < depth]
+            path.append((depth, plain_text(tokens[position + 1].content)))
+            continue
+        headings = tuple(text for depth, text in path if text and not (depth == 1 and text == document.title))
+        first, last = token.map
+        start, end = _trimmed(document.text, starts[first], min(starts[last], len(document.text)))
+        if start < end and token.type != "hr":
+            yield _Block(start, end, headings)
+
+
+def _text_blocks(document: Document) -> Iterator[_Block]:
+    start = 0
+    for gap in [*re.finditer(r"\n[ \t]*\n\s*", document.text), None]:
+        first, last = _trimmed(document.text, start, gap.start() if gap else len(document.text))
+        if first < last:
+            yield _Block(first, last, ())
+        start = gap.end() if gap else start
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    part = text[start:end]
+    return start + len(part) - len(part.lstrip("\n")), end - (len(part) - len(part.rstrip()))
+
+
+def _fitting(
+    text: str, start: int, end: int, count: Callable[[str], int], budget: int, depth: int = 0
+) -> Iterator[tuple[int, int]]:
+    """Cut one block into spans of at most ``budget`` tokens, at the coarsest boundary that does it."""
+    # a token is at least one character, so what is short enough need not be counted
+    if end - start <= budget or (end - start <= budget * 16 and count(text[start:end]) <= budget):
+        yield start, end
+        return
+    cutters = (_by_line, _by_sentence, _by_word, _by_length)
+    spans = [span for span in cutters[depth](text, start, end, budget) if span[0] < span[1]]
+    for first, last in spans:
+        yield from _fitting(text, first, last, count, budget, min(depth + 1, len(cutters) - 1))
+
+
+def _by_line(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int, int]]:
+    """Between list items, table rows and lines of code; a wrapped paragraph stays whole for the next cutter."""
+    boundary = re.compile(r"\n(?=\s*(?:[-*+]\s|\d{1,3}[.)]\s|\|)|(?:[^\n]*\n){0,1}```)")
+    for match in boundary.finditer(text, start, end):
+        yield start, match.start()
+        start = match.end()
+    yield start, end
+
+
+def _by_sentence(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int, int]]:
+    previous = start
+    spans = [(start + first, start + last) for first, last in sentence_spans(text[start:end])]
+    for first, _last in spans[1:]:
+        yield _trimmed(text, previous, first)
+        previous = first
+    yield previous, end
+
+
+def _by_word(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int, int]]:
+    """Runs of words that are sure to fit: a word is taken for as many tokens as it has characters, at most eight."""
+    first, weight = start, 0
+    for match in re.finditer(r"\S+", text[start:end]):
+        size = min(len(match.group()), 8) if len(match.group()) <= 32 else len(match.group())
+        if weight and weight + size > budget:
+            yield _trimmed(text, first, start + match.start())
+            first, weight = start + match.start(), 0
+        weight += size
+    yield first, end
+
+
+def _by_length(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int, int]]:
+    for first in range(start, end, budget):
+        yield first, min(first + budget, end)
+
+
+def _packed(
+    text: str, pieces: list[tuple[int, int]], count: Callable[[str], int], budget: int
+) -> Iterator[tuple[int, int]]:
+    """Join neighbouring pieces while they fit."""
+    start = end = -1
+    for first, last in pieces:
+        if start >= 0 and count(text[start:last]) <= budget:
+            end = last
+            continue
+        if start >= 0:
+            yield start, end
+        start, end = first, last
+    if start >= 0:
+        yield start, end
+
+
+def plain_text(markdown: str) -> str:
+    """Markdown without its marks: emphasis, code, links and images become their text."""
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
+    text = re.sub(r"(\*\*|__|`+|~~)(.+?)\1", r"\2", text)
+    text = re.sub(r"(?<![\w*])\*([^\s*][^*]*)\*(?![\w*])", r"\1", text)
+    return re.sub(r"^\s*(?:[-*+]\s+|\d{1,3}[.)]\s+|#{1,6}\s+|>\s*)", "", text, flags=re.MULTILINE).strip()

@@ -1,0 +1,37 @@
+"""Conversation + question → a question that stands alone.
+
+The decision is deterministic and costs nothing: a question that leans on what was said before is searched together
+with the question before it. It does not resolve what a pronoun means; the words that do are in the earlier question.
+"""
+
+from __future__ import annotations
+
+import re
+
+from assistant.retrieval import content_words
+from assistant.types import Conversation
+
+SHORT = 3
+"""A question with at most so many content words is taken to lean on the conversation."""
+
+_OPENING = re.compile(r"^\W*(and|but|or|so|also|then|what about|how about|why|why not|ok|okay|what else|more|else)\b", re.I)
+_REFERENCE = re.compile(
+    r"\b(it|its|they|them|their|theirs|this|that|these|those|he|him|his|she|her|such|same|one|ones|former|latter|"
+    r"first|second|other|others|another|above|previous|earlier|there|instead|both|each)\b",
+    re.I,
+)
+
+
+def standalone(question: str, conversation: Conversation) -> str:
+    """The text to search for: ``question``, with the user's question before it if it leans on that one."""
+    previous = next((turn.content for turn in reversed(conversation) if turn.role == "user"), "")
+    if previous.strip() and leans(question):
+        return f"{' '.join(previous.split())} {question}"
+    return question
+
+
+def leans(question: str) -> bool:
+    """Whether ``question`` can hardly be understood without what was said before."""
+    return bool(
+        _OPENING.search(question) or _REFERENCE.search(question) or len(content_words(question)) <= SHORT
+    )

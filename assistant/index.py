@@ -1,0 +1,190 @@
+"""The folder ``index/``: its files, and how they are read.
+
+SQLite holds documents, chunks and a full-text table; a FAISS file beside it holds the vectors, one a chunk. The
+FAISS file is named by generation, and the manifest in SQLite says which generation counts. A reader works inside
+one SQLite snapshot and loads the FAISS file that this snapshot names, so a running server takes up a new generation
+with its next question and never sees a mixture.
+
+This module does not know how the index is built or how results are ranked.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from assistant.errors import KnowledgeIndexError
+from assistant.types import Chunk, Document, Vectors
+
+SCHEMA = 1
+DATABASE = "index.sqlite"
+_REBUILD = "run `python -m assistant index` to build it again."
+
+
+class KnowledgeIndex:
+    """An index that can be searched; safe to share between threads.
+
+    Args:
+        folder: the index folder.
+        embedder: name of the embedder whose vectors are wanted.
+
+    Raises:
+        KnowledgeIndexError: it is missing, damaged, or made by another version or embedder.
+    """
+
+    def __init__(self, folder: Path, embedder: str) -> None:
+        self._folder = folder
+        self._embedder = embedder
+        self._lock = Lock()
+        self._generation = ""
+        self._store: Any = None
+        with self.snapshot():
+            pass  # what is wrong with the index is said now, not at the first question
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """One generation, unchanging while the block runs, whatever a builder does meanwhile."""
+        path = self._folder / DATABASE
+        if not path.is_file():
+            raise KnowledgeIndexError(f"There is no index in {self._folder}: run `python -m assistant index` first.")
+        try:
+            with connection(path) as database:
+                database.execute("BEGIN")
+                manifest = read_manifest(database)
+                self._check(manifest)
+                yield Snapshot(database, self._loaded(manifest["generation"], database))
+        except sqlite3.DatabaseError as error:
+            raise KnowledgeIndexError(f"The index {path} cannot be read ({error}): {_REBUILD}") from error
+
+    def _check(self, manifest: dict[str, str]) -> None:
+        for key, wanted in (("schema", str(SCHEMA)), ("embedder", self._embedder)):
+            if manifest.get(key) != wanted:
+                raise KnowledgeIndexError(
+                    f"The index in {self._folder} was made with {key} {manifest.get(key, 'unknown')}, "
+                    f"not {wanted}: {_REBUILD}"
+                )
+
+    def _loaded(self, generation: str, database: sqlite3.Connection) -> Any:
+        with self._lock:
+            if generation != self._generation:
+                path = self._folder / vector_name(generation)
+                store = read_vectors(path)
+                chunks = database.execute("SELECT count(*) FROM chunks").fetchone()[0]
+                if store.ntotal != chunks:
+                    raise KnowledgeIndexError(f"{path} holds {store.ntotal} vectors for {chunks} chunks: {_REBUILD}")
+                self._store, self._generation = store, generation
+            return self._store
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One generation of the index, to be used only inside `KnowledgeIndex.snapshot`."""
+
+    database: sqlite3.Connection
+    store: Any
+
+    def nearest(self, vector: Vectors, limit: int) -> dict[int, float]:
+        """Chunk identifiers and cosines of the ``limit`` chunks nearest to ``vector`` (shape ``(dimension,)``)."""
+        limit = min(limit, self.store.ntotal)
+        if not limit:
+            return {}
+        if self.store.d != len(vector):
+            raise KnowledgeIndexError(f"The vectors of the index have {self.store.d} dimensions, not {len(vector)}.")
+        similarities, rows = self.store.search(vector[None], limit)
+        identifiers = self._identifiers([int(row) for row in rows[0] if row >= 0])
+        return {
+            identifiers[int(row)]: float(similarity)
+            for row, similarity in zip(rows[0], similarities[0], strict=True)
+            if row >= 0
+        }
+
+    def similarities(self, identifiers: Sequence[int], vector: Vectors) -> dict[int, float]:
+        """The cosine of each of these chunks to ``vector``."""
+        marks = ",".join("?" * len(identifiers))
+        rows = self.database.execute(f"SELECT id, row FROM chunks WHERE id IN ({marks})", list(identifiers))
+        return {identifier: float(self.store.reconstruct(row) @ vector) for identifier, row in rows}
+
+    def full_text(self, match: str, limit: int) -> dict[int, float]:
+        """Chunk identifiers and BM25 scores (higher is better) for an FTS5 query."""
+        if not match:
+            return {}
+        rows = self.database.execute(
+            "SELECT rowid, -bm25(chunks_text) FROM chunks_text WHERE chunks_text MATCH ? ORDER BY rank LIMIT ?",
+            (match, limit),
+        )
+        return dict(rows)
+
+    def chunks(self, identifiers: Sequence[int]) -> dict[int, Chunk]:
+        """The chunks of these identifiers."""
+        marks = ",".join("?" * len(identifiers))
+        rows = self.database.execute(
+            "SELECT chunks.id, path, title, headings, chunks.text, start_line, end_line, page"
+            f" FROM chunks JOIN documents ON path = document WHERE chunks.id IN ({marks})",
+            list(identifiers),
+        )
+        return {
+            identifier: Chunk(path, title, tuple(json.loads(headings)), *rest)
+            for identifier, path, title, headings, *rest in rows
+        }
+
+    def document(self, path: str) -> Document | None:
+        """The document of this relative path."""
+        row = self.database.execute(
+            "SELECT path, title, summary, text, body_line, digest FROM documents WHERE path = ?", (path,)
+        ).fetchone()
+        return Document(*row) if row else None
+
+    def counts(self) -> tuple[int, int]:
+        """How many documents and chunks there are."""
+        documents: int = self.database.execute("SELECT count(*) FROM documents").fetchone()[0]
+        return documents, int(self.store.ntotal)
+
+    def _identifiers(self, rows: Sequence[int]) -> dict[int, int]:
+        marks = ",".join("?" * len(rows))
+        return dict(self.database.execute(f"SELECT row, id FROM chunks WHERE row IN ({marks})", list(rows)))
+
+
+def vector_name(generation: str) -> str:
+    """The FAISS file of a generation."""
+    return f"vectors-{generation}.faiss"
+
+
+def read_vectors(path: Path) -> Any:
+    """Load a FAISS file.
+
+    Raises:
+        KnowledgeIndexError: it is missing or damaged.
+    """
+    import faiss
+
+    try:
+        return faiss.deserialize_index(np.frombuffer(path.read_bytes(), np.uint8))
+    except (OSError, RuntimeError, AssertionError) as error:
+        raise KnowledgeIndexError(f"The index file {path} is missing or damaged: {_REBUILD}") from error
+
+
+def read_manifest(database: sqlite3.Connection) -> dict[str, str]:
+    """What the index says of itself; empty when it was never built."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'manifest'").fetchone():
+        return {}
+    return dict(database.execute("SELECT key, value FROM manifest"))
+
+
+@contextmanager
+def connection(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that begins and commits only when told to, and rolls back what was left open."""
+    database = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    try:
+        yield database
+    finally:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        database.close()

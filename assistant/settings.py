@@ -1,0 +1,175 @@
+"""One frozen `Settings`, and the only reader of the environment.
+
+Values come from the process environment, then from a `.env` file in the working folder, then from defaults. A
+value that cannot be used is a `SettingsError` that names the variable, the value and what is accepted. This
+module does not know what the settings are used for, and creates no folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dotenv
+import platformdirs
+
+from assistant.errors import SettingsError
+
+GREETING = (
+    "Ask about foundation models: what they are, what they can do, where they fail and where they are going. "
+    "Every sentence of an answer opens the passage it rests on."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that an owner can choose. Folders may be relative to the working folder."""
+
+    knowledge: Path = Path("knowledge")
+    index: Path = Path("index")
+    model: str = "qwen2.5-coder-1.5b"
+    embedder: str = "all-MiniLM-L6-v2"
+    cache: Path = Path(platformdirs.user_cache_dir("groundwork", appauthor=False))
+    host: str = "127.0.0.1"
+    port: int = 7860
+    sites: tuple[str, ...] = ()
+    threads: int = 0
+    title: str = "Groundwork"
+    greeting: str = GREETING
+    contact: str = ""
+    model_name: str = ""
+    model_key: str = ""
+    keep_questions: bool = False
+    on_spaces: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None, folder: Path = Path()) -> Settings:
+        """Read every setting.
+
+        Args:
+            environment: instead of the process environment (and then no `.env` is read).
+            folder: where `.env` is looked for.
+
+        Raises:
+            SettingsError: a value cannot be used.
+        """
+        if environment is None:
+            file = folder / ".env"
+            written = dotenv.dotenv_values(file) if file.is_file() else {}
+            environment = {**{name: value or "" for name, value in written.items()}, **os.environ}
+        on_spaces = environment.get("SYSTEM") == "spaces"
+        values: dict[str, Any] = {"on_spaces": on_spaces}
+        if on_spaces:
+            values["host"] = "0.0.0.0"  # the hub's proxy reaches the app from outside its container
+        for name, parse in PARSERS.items():
+            text = environment.get(variable(name), "").strip()
+            if text:
+                values[name] = _parsed(variable(name), text, parse)
+        return cls(**values)
+
+    def with_folders(self, knowledge: str | None, index: str | None) -> Settings:
+        """The same settings with the folders that the command line named."""
+        return replace(
+            self,
+            knowledge=Path(knowledge) if knowledge else self.knowledge,
+            index=Path(index) if index else self.index,
+        )
+
+    @property
+    def thread_count(self) -> int:
+        """Threads for the model: what was set, or every core this process may use."""
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.threads or available
+
+    @property
+    def frame_ancestors(self) -> tuple[str, ...]:
+        """The origins that may show the pages in a frame, for the Content-Security-Policy."""
+        hub = ("https://huggingface.co", "https://*.hf.space") if self.on_spaces else ()
+        return ("'self'", *self.sites, *hub)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field: ``port`` → ``ASSISTANT_PORT``."""
+    return f"ASSISTANT_{name.upper()}"
+
+
+def _parsed(name: str, text: str, parse: tuple[Callable[[str], Any], str]) -> Any:
+    function, accepted = parse
+    try:
+        return function(text)
+    except ValueError:
+        shown = "(hidden)" if name.endswith("_KEY") else repr(text)
+        raise SettingsError(f"{name} is {shown}, which cannot be used: set it to {accepted}, or unset it.") from None
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in words:
+        raise ValueError
+    return words[text.lower()]
+
+
+def _sites(text: str) -> tuple[str, ...]:
+    return tuple(_origin(word) for word in text.replace(",", " ").split())
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    plain = parts.hostname and not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+    if parts.scheme not in {"http", "https"} or not plain or any(c in text for c in "*;'\""):
+        raise ValueError
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _model(text: str) -> str:
+    if text.startswith(("http://", "https://")) and not urlsplit(text).hostname:
+        raise ValueError
+    return _line(text)
+
+
+def _line(text: str) -> str:
+    if any(ord(character) < 32 for character in text):
+        raise ValueError
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_line(text)).expanduser()
+
+
+_ONE_LINE = "one line of text"
+_FOLDER = "the path of a folder"
+PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "knowledge": (_path, _FOLDER),
+    "index": (_path, _FOLDER),
+    "model": (_model, "a name that `python -m assistant weights` lists, a .gguf file, a hub id or an http(s) address"),
+    "embedder": (_line, "all-MiniLM-L6-v2, a folder or a hub id"),
+    "cache": (_path, _FOLDER),
+    "host": (_line, "an address of this machine, such as 127.0.0.1"),
+    "port": (_integer(1, 65535), "a whole number from 1 to 65535"),
+    "sites": (_sites, "origins such as https://example.org, separated by spaces or commas"),
+    "threads": (_integer(1, 1024), "a whole number from 1 to 1024"),
+    "title": (_line, _ONE_LINE),
+    "greeting": (_line, _ONE_LINE),
+    "contact": (_line, _ONE_LINE),
+    "model_name": (_line, _ONE_LINE),
+    "model_key": (_line, _ONE_LINE),
+    "keep_questions": (_boolean, "1 or 0"),
+}
+"""How each variable is read, and what an error says is accepted."""
+
+assert set(PARSERS) == {field.name for field in fields(Settings)} - {"on_spaces"}

@@ -1,0 +1,242 @@
+"""The records that travel through Groundwork, and the Protocols of its two models.
+
+Records are frozen; what can be derived is a property. This module knows nothing of how any of them is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Literal, Protocol
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+"""Unit vectors, one a row: shape ``(count, dimension)``."""
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file of the knowledge folder, as text.
+
+    ``path`` is relative to the folder and uses forward slashes; ``text`` is the whole file, front matter
+    included, so that line numbers are those an editor shows; ``body_line`` is the number of lines before the
+    body; ``digest`` is the SHA-256 of the file's bytes.
+    """
+
+    path: str
+    title: str
+    summary: str
+    text: str
+    body_line: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that was not read, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage: a verbatim stretch of a document's text below one heading.
+
+    ``headings`` is the path of headings from the outermost to the innermost, without the document's title.
+    Lines count from 1 and include both ends. ``page`` is for formats that have pages.
+    """
+
+    document: str
+    title: str
+    headings: tuple[str, ...]
+    text: str
+    start_line: int
+    end_line: int
+    page: int | None = None
+
+    @property
+    def heading_path(self) -> str:
+        """``Title: Heading: Subheading``, for people and for the embedder."""
+        return ": ".join((self.title, *self.headings))
+
+    @property
+    def embedding_text(self) -> str:
+        """What the embedder reads: the heading path, then the passage."""
+        return f"{self.heading_path}. {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """A chunk that retrieval found. ``similarity`` is the cosine to the question, ``score`` the fused one."""
+
+    identifier: int
+    chunk: Chunk
+    score: float
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+Conversation = tuple[Turn, ...]
+"""The turns before the question, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a prompt, in pieces.
+
+    A piece is read by the model as text only: chat-template tokens inside it have no power. The pieces are kept
+    apart because a piece whose text does not depend on the question can be read once and reused.
+    """
+
+    role: Role
+    pieces: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a model's stream yields: a piece of text, and how the prompt was read.
+
+    ``prompt_tokens`` is the prompt's length; ``reused_tokens`` of them had been read before.
+    """
+
+    text: str
+    prompt_tokens: int
+    reused_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """One sentence of a document that supports a sentence of the answer; ``quote`` is verbatim."""
+
+    number: int
+    document: str
+    title: str
+    heading: str
+    quote: str
+    start_line: int
+    end_line: int
+    page: int | None = None
+
+    @property
+    def address(self) -> str:
+        """The page that opens the document at this place, relative to the site's root."""
+        return f"documents/{quote(self.document)}?lines={self.start_line}-{self.end_line}#place"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds since the question arrived, and token counts; ``None`` where it never came to that."""
+
+    retrieve_ms: float
+    first_token_ms: float | None = None
+    first_sentence_ms: float | None = None
+    total_ms: float = 0.0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    answer_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer. ``text`` carries its citations as ``[1]`` behind the sentence they support."""
+
+    question: str
+    query: str
+    text: str
+    refused: bool
+    citations: tuple[Citation, ...]
+    results: tuple[SearchResult, ...]
+    withheld: int
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Event: retrieval is done."""
+
+    query: str
+    results: tuple[SearchResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Event: one more checked piece of the answer, with the white space and markup that stood before it."""
+
+    text: str
+    citations: tuple[Citation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Event: the whole answer; always the last."""
+
+    answer: Answer
+
+
+AnswerEvent = Found | Sentence | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a piece of long work has come: ``done`` of ``total`` units (bytes, chunks)."""
+
+    step: str
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+
+
+class Embedder(Protocol):
+    """Texts → unit vectors."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of one text that are read; what is beyond is not seen."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Tokens in ``text``, without the two that frame it."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors: ...
+
+
+class LanguageModel(Protocol):
+    """Messages → tokens. An engine knows nothing of documents, retrieval or citations."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        ...
+
+    def count(self, text: str) -> int: ...
+
+    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
+        """Greedy decoding; ends at the model's end of turn, after ``max_tokens``, or soon after ``stop`` is set."""
+        ...
+
+    def close(self) -> None: ...
