@@ -7,6 +7,7 @@ the caller says (``count``); this module knows neither embedder nor index.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -58,14 +59,13 @@ def split_document(document: Document, count: Callable[[str], int], max_tokens: 
                     text=document.text[start:end],
                     start_line=_line(line_starts, start),
                     end_line=_line(line_starts, end - 1),
+                    offset=start,
                 )
             )
     return chunks
 
 
 def _line(line_starts: list[int], offset: int) -> int:
-    from bisect import bisect_right
-
     return bisect_right(line_starts, offset)
 
 

@@ -14,7 +14,10 @@ from assistant.types import Conversation
 SHORT = 3
 """A question with at most so many content words is taken to lean on the conversation."""
 
-_OPENING = re.compile(r"^\W*(and|but|or|so|also|then|what about|how about|why|why not|ok|okay|what else|more|else)\b", re.I)
+_OPENING = re.compile(
+    r"^\W*(and|but|or|so|also|then|what about|how about|why|why not|ok|okay|what else|more|else)\b", re.I
+)
+_DEFINITION = re.compile(r"^\W*(what|who)('s| is| are| was| were)\b|^\W*(define|explain|describe)\b", re.I)
 _REFERENCE = re.compile(
     r"\b(it|its|they|them|their|theirs|this|that|these|those|he|him|his|she|her|such|same|one|ones|former|latter|"
     r"first|second|other|others|another|above|previous|earlier|there|instead|both|each)\b",
@@ -32,6 +35,6 @@ def standalone(question: str, conversation: Conversation) -> str:
 
 def leans(question: str) -> bool:
     """Whether ``question`` can hardly be understood without what was said before."""
-    return bool(
-        _OPENING.search(question) or _REFERENCE.search(question) or len(content_words(question)) <= SHORT
-    )
+    if _OPENING.search(question) or _REFERENCE.search(question):
+        return True
+    return len(content_words(question)) <= SHORT and not _DEFINITION.search(question)

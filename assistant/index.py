@@ -126,7 +126,7 @@ class Snapshot:
         """The chunks of these identifiers."""
         marks = ",".join("?" * len(identifiers))
         rows = self.database.execute(
-            "SELECT chunks.id, path, title, headings, chunks.text, start_line, end_line, page"
+            "SELECT chunks.id, path, title, headings, chunks.text, start_line, end_line, page, offset"
             f" FROM chunks JOIN documents ON path = document WHERE chunks.id IN ({marks})",
             list(identifiers),
         )

@@ -26,13 +26,14 @@ from assistant.types import Document, Embedder, Progress, Skipped, Vectors
 
 FLAT_LIMIT = 100_000
 """Up to so many vectors are searched exactly (FAISS flat); above, through a graph (HNSW)."""
+EMBED_AT_ONCE = 64
 
 _TABLES = """
 CREATE TABLE manifest (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE documents (path TEXT PRIMARY KEY, title TEXT NOT NULL, summary TEXT NOT NULL, digest TEXT NOT NULL,
     body_line INTEGER NOT NULL, text TEXT NOT NULL);
 CREATE TABLE chunks (id INTEGER PRIMARY KEY, row INTEGER NOT NULL, document TEXT NOT NULL, headings TEXT NOT NULL,
-    text TEXT NOT NULL, start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, page INTEGER);
+    text TEXT NOT NULL, start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, page INTEGER, offset INTEGER NOT NULL);
 CREATE INDEX chunks_document ON chunks (document);
 CREATE INDEX chunks_row ON chunks (row);
 CREATE VIRTUAL TABLE chunks_text USING fts5 (headings, text, tokenize = 'porter unicode61 remove_diacritics 2');
@@ -155,9 +156,17 @@ def _insert(database: sqlite3.Connection, document: Document, embedder: Embedder
     # two tokens frame every text that the embedder reads
     for chunk in chunking.split_document(document, embedder.count, embedder.max_tokens - 2):
         cursor = database.execute(
-            "INSERT INTO chunks (row, document, headings, text, start_line, end_line, page)"
-            " VALUES ((SELECT ifnull(max(row), -1) + 1 FROM chunks), ?, ?, ?, ?, ?, ?)",
-            (chunk.document, json.dumps(chunk.headings), chunk.text, chunk.start_line, chunk.end_line, chunk.page),
+            "INSERT INTO chunks (row, document, headings, text, start_line, end_line, page, offset)"
+            " VALUES ((SELECT ifnull(max(row), -1) + 1 FROM chunks), ?, ?, ?, ?, ?, ?, ?)",
+            (
+                chunk.document,
+                json.dumps(chunk.headings),
+                chunk.text,
+                chunk.start_line,
+                chunk.end_line,
+                chunk.page,
+                chunk.offset,
+            ),
         )
         database.execute(
             "INSERT INTO chunks_text (rowid, headings, text) VALUES (?, ?, ?)",
@@ -179,12 +188,15 @@ def _renumber(database: sqlite3.Connection) -> None:
 
 
 def _embedded(texts: Sequence[str], embedder: Embedder, progress: Callable[[Progress], None]) -> list[Vectors]:
-    parts = []
-    for start in range(0, len(texts), 64):
+    """The vectors of ``texts`` in their order, as a list of one array; short texts go first, so that few are padded."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    vectors = np.zeros((len(texts), embedder.dimension), np.float32)
+    for start in range(0, len(texts), EMBED_AT_ONCE):
         progress(Progress("Indexing", start, len(texts), "passages"))
-        parts.append(embedder.embed(texts[start : start + 64]))
+        some = order[start : start + EMBED_AT_ONCE]
+        vectors[some] = embedder.embed([texts[i] for i in some])
     progress(Progress("Indexing", len(texts), len(texts), "passages"))
-    return parts
+    return [vectors]
 
 
 def _write_vectors(path: Path, vectors: Vectors) -> None:

@@ -31,19 +31,19 @@ class Retriever:
 
     def __init__(self, index: KnowledgeIndex, embedder: Embedder) -> None:
         self.index = index
-        self._embedder = embedder
+        self.embedder = embedder
 
     def search(self, query: str, limit: int) -> list[SearchResult]:
         """The ``limit`` best chunks for ``query``, best first."""
-        vector = self._embedder.embed([query])[0]
+        vector = self.embedder.embed([query])[0]
         with self.index.snapshot() as snapshot:
-            scores, similarities = _fused(snapshot, vector, full_text_query(query))
+            scores, similarities = fused(snapshot, vector, full_text_query(query))
             best = sorted(scores, key=lambda identifier: (-scores[identifier], identifier))[:limit]
             chunks = snapshot.chunks(best)
         return [SearchResult(i, chunks[i], scores[i], similarities[i]) for i in best]
 
 
-def _fused(snapshot: Snapshot, vector: Vectors, match: str) -> tuple[dict[int, float], dict[int, float]]:
+def fused(snapshot: Snapshot, vector: Vectors, match: str) -> tuple[dict[int, float], dict[int, float]]:
     """Fused score and cosine of every candidate."""
     words = snapshot.full_text(match, CANDIDATES)
     similarities = snapshot.nearest(vector, CANDIDATES)

@@ -69,3 +69,33 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], end: int) -> boo
         # "et al. 2017" and "J. Smith" go on; "in the U.S. The next" cannot be told, and goes on too
         return False
     return not following[0].islower()
+
+
+class SentenceBuffer:
+    """Text that arrives in pieces → sentences, each as soon as it is known to be complete.
+
+    Every sentence comes with what stood before it (white space, list marker), so that joining all pairs gives the
+    text back. A sentence is complete when the next one has begun.
+    """
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def feed(self, text: str) -> Iterator[tuple[str, str]]:
+        """Take more text; yield ``(lead, sentence)`` for what is complete."""
+        self._text += text
+        spans = list(sentence_spans(self._text))
+        yield from self._taken(spans[:-1])
+
+    def flush(self) -> Iterator[tuple[str, str]]:
+        """The text is at its end: yield what is left."""
+        yield from self._taken(list(sentence_spans(self._text)))
+
+    def _taken(self, spans: list[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+        taken = 0
+        pairs = []
+        for start, end in spans:
+            pairs.append((self._text[taken:start], self._text[start:end]))
+            taken = end
+        self._text = self._text[taken:]
+        yield from pairs

@@ -26,7 +26,7 @@ class Document:
 
     ``path`` is relative to the folder and uses forward slashes; ``text`` is the whole file, front matter
     included, so that line numbers are those an editor shows; ``body_line`` is the number of lines before the
-    body; ``digest`` is the SHA-256 of the file's bytes.
+    body, its front matter; ``digest`` is the SHA-256 of the file's bytes.
     """
 
     path: str
@@ -35,6 +35,11 @@ class Document:
     text: str
     body_line: int
     digest: str
+
+    @property
+    def body_offset(self) -> int:
+        """Characters before the body."""
+        return sum(len(line) + 1 for line in self.text.split("\n")[: self.body_line])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,8 @@ class Chunk:
     """A passage: a verbatim stretch of a document's text below one heading.
 
     ``headings`` is the path of headings from the outermost to the innermost, without the document's title.
-    Lines count from 1 and include both ends. ``page`` is for formats that have pages.
+    Lines count from 1 and include both ends. ``page`` is for formats that have pages. ``offset`` is the number of
+    characters before the passage in the document.
     """
 
     document: str
@@ -60,6 +66,7 @@ class Chunk:
     start_line: int
     end_line: int
     page: int | None = None
+    offset: int = 0
 
     @property
     def heading_path(self) -> str:
@@ -107,6 +114,7 @@ class Message:
 
     @property
     def text(self) -> str:
+        """The pieces as one text."""
         return "".join(self.pieces)
 
 
@@ -124,7 +132,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """One sentence of a document that supports a sentence of the answer; ``quote`` is verbatim."""
+    """One sentence of a document that supports a sentence of the answer.
+
+    ``quote`` is verbatim: it is what stands ``offset`` characters into the document.
+    """
 
     number: int
     document: str
@@ -134,11 +145,13 @@ class Citation:
     start_line: int
     end_line: int
     page: int | None = None
+    offset: int = 0
 
     @property
     def address(self) -> str:
         """The page that opens the document at this place, relative to the site's root."""
-        return f"documents/{quote(self.document)}?lines={self.start_line}-{self.end_line}#place"
+        end = self.offset + len(self.quote)
+        return f"documents/{quote(self.document)}?at={self.offset}-{end}#place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +221,15 @@ class Embedder(Protocol):
     """Texts → unit vectors."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called to people and in the index's manifest."""
+        ...
+
     @property
-    def dimension(self) -> int: ...
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
     @property
     def max_tokens(self) -> int:
         """Tokens of one text that are read; what is beyond is not seen."""
@@ -220,23 +239,32 @@ class Embedder(Protocol):
         """Tokens in ``text``, without the two that frame it."""
         ...
 
-    def embed(self, texts: Sequence[str]) -> Vectors: ...
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """One unit vector a text, shape ``(len(texts), dimension)``."""
+        ...
 
 
 class LanguageModel(Protocol):
     """Messages → tokens. An engine knows nothing of documents, retrieval or citations."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called to people."""
+        ...
+
     @property
     def context_tokens(self) -> int:
         """Tokens that prompt and answer may have together."""
         ...
 
-    def count(self, text: str) -> int: ...
+    def count(self, text: str) -> int:
+        """Tokens in ``text``, taken as plain text."""
+        ...
 
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
         """Greedy decoding; ends at the model's end of turn, after ``max_tokens``, or soon after ``stop`` is set."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give the memory back."""
+        ...

@@ -1,0 +1,49 @@
+# make chat   the assistant on http://localhost:7860 (fetches all it needs, once)
+# make test   style, types and tests            make check   style and types only
+# make soak   what takes longer                 make index   build the index and stop
+# make clean  remove the virtual environment and the index
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: setup chat index test check fix soak clean
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+chat: setup
+	$(BIN)/python app.py
+
+index: setup
+	$(BIN)/python -m assistant index
+
+check: $(VENV)/ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m assistant weights
+	$(BIN)/python -m assistant weights smollm2-135m
+	$(BIN)/python -m pytest
+
+soak: $(VENV)/ready-dev
+	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m evaluation retrieval
+	$(BIN)/python -m evaluation questions
+
+fix: $(VENV)/ready-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) index/*.sqlite* index/*.faiss

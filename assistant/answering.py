@@ -1,0 +1,235 @@
+"""The `Assistant`: a question → events → an `Answer`.
+
+`Assistant.stream` is the one path that every door uses (page, HTTP, command line). It yields a few typed events:
+`Found`, then each checked `Sentence`, then `Finished`. `open_retriever` and `Assistant.from_settings` are the places
+that wire the parts; what the parts do, this module leaves to them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from threading import Event
+
+from assistant import grounding
+from assistant.chunking import plain_text
+from assistant.conversation import standalone
+from assistant.embedding import SentenceEmbedder
+from assistant.errors import QuestionError
+from assistant.grounding import Evidence, EvidenceSentence
+from assistant.index import KnowledgeIndex
+from assistant.models.engines import load_model
+from assistant.prompting import ANSWER_TOKENS, NOT_FOUND, build_messages
+from assistant.retrieval import Retriever
+from assistant.sentences import SentenceBuffer
+from assistant.settings import Settings
+from assistant.types import (
+    Answer,
+    AnswerEvent,
+    Citation,
+    Conversation,
+    Embedder,
+    Finished,
+    Found,
+    LanguageModel,
+    Message,
+    Progress,
+    SearchResult,
+    Sentence,
+    Timings,
+    Token,
+)
+
+MAX_CHARACTERS = 2_000
+"""A longer question is refused."""
+RESULTS = 8
+"""Results that retrieval is asked for; the first few become the prompt, all name the nearest topics."""
+QUOTES = 2
+"""Sentences quoted verbatim when nothing the model wrote is supported."""
+QUOTE_SIMILARITY = 0.5
+"""How near to the question a sentence must be to be quoted instead of an answer."""
+
+
+def open_retriever(settings: Settings) -> Retriever:
+    """What `search` needs: the index and the embedder."""
+    embedder = SentenceEmbedder.from_settings(settings)
+    return Retriever(KnowledgeIndex(settings.index, embedder.name), embedder)
+
+
+class Assistant:
+    """Answers questions from one index with one language model."""
+
+    def __init__(self, retriever: Retriever, embedder: Embedder, model: LanguageModel, contact: str = "") -> None:
+        self.retriever = retriever
+        self.embedder = embedder
+        self.model = model
+        self._contact = contact
+
+    @classmethod
+    def from_settings(cls, settings: Settings, progress: Callable[[Progress], None] = lambda _: None) -> Assistant:
+        """Open the index, fetch weights that are missing, load the models.
+
+        Raises:
+            AssistantError: a part cannot be had; the message says what to do.
+        """
+        retriever = open_retriever(settings)
+        model = load_model(settings.model, settings.cache, settings.thread_count, progress)
+        return cls(retriever, retriever.embedder, model, settings.contact)
+
+    def ask(self, question: str, conversation: Conversation = ()) -> Answer:
+        """The finished answer."""
+        for event in self.stream(question, conversation):
+            if isinstance(event, Finished):
+                return event.answer
+        raise AssertionError("a stream ends with Finished")
+
+    def stream(
+        self, question: str, conversation: Conversation = (), stop: Event | None = None
+    ) -> Iterator[AnswerEvent]:
+        """Answer ``question``; setting ``stop`` ends the work at once, with what is there so far.
+
+        Raises:
+            QuestionError: the question is empty or longer than `MAX_CHARACTERS`.
+        """
+        question = checked(question)
+        run = _Run(self, question, conversation, stop or Event(), time.monotonic())
+        yield from run.events()
+
+    def refusal(self, results: tuple[SearchResult, ...]) -> str:
+        """What is said when the documents do not answer: the nearest topics, and whom to ask."""
+        topics = list(dict.fromkeys(result.chunk.title for result in results))[:3]
+        nearest = f" The nearest topics they cover: {'; '.join(topics)}." if topics else ""
+        contact = f" You can also ask here: {self._contact}" if self._contact else ""
+        return f"I do not know: the documents do not answer this.{nearest}{contact}"
+
+
+def checked(question: str) -> str:
+    """``question`` without white space around it.
+
+    Raises:
+        QuestionError: it is empty or too long.
+    """
+    question = question.replace("\0", "").strip()
+    if not question:
+        raise QuestionError("The question is empty: type one.")
+    if len(question) > MAX_CHARACTERS:
+        raise QuestionError(f"The question has {len(question):,} characters: shorten it to at most {MAX_CHARACTERS:,}.")
+    return question
+
+
+class _Run:
+    """One question on its way: the state that lives from its arrival to its answer."""
+
+    def __init__(
+        self, assistant: Assistant, question: str, conversation: Conversation, stop: Event, started: float
+    ) -> None:
+        self._assistant = assistant
+        self._question = question
+        self._conversation = conversation
+        self._stop = stop
+        self._started = started
+        self._query = standalone(question, conversation)
+        self._results: tuple[SearchResult, ...] = ()
+        self._citations: list[Citation] = []
+        self._text = ""
+        self._withheld = 0
+        self._retrieve_ms = 0.0
+        self._first_token_ms: float | None = None
+        self._first_sentence_ms: float | None = None
+        self._prompt_tokens = self._reused_tokens = self._answer_tokens = 0
+
+    def events(self) -> Iterator[AnswerEvent]:
+        self._results = tuple(self._assistant.retriever.search(self._query, RESULTS))
+        self._retrieve_ms = self._elapsed()
+        yield Found(self._query, self._results)
+        if grounding.is_enough(self._query, self._results):
+            yield from self._answered()
+        yield Finished(self._finished())
+
+    def _answered(self) -> Iterator[AnswerEvent]:
+        model = self._assistant.model
+        messages, used = build_messages(self._question, self._results, self._conversation, model.count)
+        evidence = Evidence([result.chunk for result in used], self._assistant.embedder)
+        for lead, sentence in self._generated(messages):
+            if _says_not_found(sentence):
+                return
+            supported = evidence.support(sentence)
+            if supported:
+                yield self._shown(lead, sentence, supported)
+            else:
+                self._withheld += 1
+        if not self._text and not self._stop.is_set():
+            for near, similarity in evidence.nearest(self._question, QUOTES):
+                if similarity >= QUOTE_SIMILARITY:
+                    yield self._shown("\n", plain_text(near.quote), [near])
+
+    def _generated(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+        """The sentences that the model writes, each once, with what stands before them."""
+        buffer, seen = SentenceBuffer(), set[str]()
+        for token in self._tokens(messages):
+            for lead, sentence in buffer.feed(token.text):
+                if sentence not in seen:
+                    yield lead, sentence
+                seen.add(sentence)
+        # an answer that was cut off ends in half a sentence, which is not to be shown beside whole ones
+        if not self._stop.is_set() and (self._answer_tokens < ANSWER_TOKENS or not seen):
+            yield from ((lead, sentence) for lead, sentence in buffer.flush() if sentence not in seen)
+
+    def _tokens(self, messages: Sequence[Message]) -> Iterator[Token]:
+        for token in self._assistant.model.stream(messages, ANSWER_TOKENS, self._stop):
+            if self._first_token_ms is None:
+                self._first_token_ms = self._elapsed()
+                self._prompt_tokens, self._reused_tokens = token.prompt_tokens, token.reused_tokens
+            self._answer_tokens += 1
+            yield token
+
+    def _shown(self, lead: str, sentence: str, supported: Sequence[EvidenceSentence]) -> Sentence:
+        """Number the citations and add the sentence to the answer."""
+        citations = [self._cited(evidence) for evidence in supported]
+        marks = "".join(f"[{citation.number}]" for citation in sorted(citations, key=lambda c: c.number))
+        # a list or a paragraph keeps its line; after a withheld sentence the lead of the next one serves
+        lead = lead.replace("\t", " ") if self._text else lead.lstrip()
+        text = f"{lead or ' ' * bool(self._text)}{sentence} {marks}"
+        self._text += text
+        if self._first_sentence_ms is None:
+            self._first_sentence_ms = self._elapsed()
+        return Sentence(text, tuple(citations))
+
+    def _cited(self, evidence: EvidenceSentence) -> Citation:
+        """The citation of this evidence: the one it has, or the next number."""
+        citation = evidence.citation(len(self._citations) + 1)
+        for earlier in self._citations:
+            if replace(citation, number=earlier.number) == earlier:
+                return earlier
+        self._citations.append(citation)
+        return citation
+
+    def _finished(self) -> Answer:
+        refused = not self._text and not self._stop.is_set()
+        return Answer(
+            question=self._question,
+            query=self._query,
+            text=self._assistant.refusal(self._results) if refused else self._text,
+            refused=refused,
+            citations=tuple(self._citations),
+            results=self._results,
+            withheld=self._withheld,
+            timings=Timings(
+                retrieve_ms=self._retrieve_ms,
+                first_token_ms=self._first_token_ms,
+                first_sentence_ms=self._first_sentence_ms,
+                total_ms=self._elapsed(),
+                prompt_tokens=self._prompt_tokens,
+                reused_tokens=self._reused_tokens,
+                answer_tokens=self._answer_tokens,
+            ),
+        )
+
+    def _elapsed(self) -> float:
+        return round((time.monotonic() - self._started) * 1000, 1)
+
+
+def _says_not_found(sentence: str) -> bool:
+    """Whether the model says that the passages do not answer, in the words it was given."""
+    return sentence.strip(" .*\"'").lower() == NOT_FOUND.strip(" .").lower()

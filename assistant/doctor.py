@@ -1,0 +1,102 @@
+"""What works on this machine, and what to do about what does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from assistant.documents import read_folder
+from assistant.embedding import PACKAGED
+from assistant.errors import AssistantError
+from assistant.index import KnowledgeIndex
+from assistant.models.weights import TABLE
+from assistant.settings import Settings
+from assistant.types import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; ``remedy`` is empty when nothing is to be done."""
+
+    name: str
+    works: bool
+    detail: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything that an answer needs. Nothing is changed, fetched or loaded."""
+    checks: tuple[Callable[[Settings], Finding], ...] = (_python, _sqlite, _knowledge, _index, _embedder, _model, _disk)
+    return [check(settings) for check in checks]
+
+
+def _python(_: Settings) -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    works = sys.version_info >= (3, 11)
+    return Finding("python", works, version, "" if works else "Install Python 3.11 or later.")
+
+
+def _sqlite(_: Settings) -> Finding:
+    with sqlite3.connect(":memory:") as database:
+        works = bool(database.execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()[0])
+    remedy = "" if works else "Use a Python whose SQLite has FTS5, such as the one from python.org."
+    return Finding("sqlite", works, f"{sqlite3.sqlite_version} {'with' if works else 'without'} FTS5", remedy)
+
+
+def _knowledge(settings: Settings) -> Finding:
+    try:
+        items = list(read_folder(settings.knowledge))
+    except AssistantError as error:
+        return Finding("knowledge", False, str(settings.knowledge), str(error))
+    documents = sum(isinstance(item, Document) for item in items)
+    skipped = len(items) - documents
+    remedy = "Run `python -m assistant index` to see what was skipped and why." if skipped else ""
+    return Finding("knowledge", documents > 0, f"{documents} documents, {skipped} skipped", remedy)
+
+
+def _index(settings: Settings) -> Finding:
+    try:
+        with KnowledgeIndex(settings.index, settings.embedder).snapshot() as snapshot:
+            documents, chunks = snapshot.counts()
+    except AssistantError as error:
+        return Finding("index", False, str(settings.index), str(error))
+    return Finding("index", True, f"{documents} documents, {chunks} passages")
+
+
+def _embedder(settings: Settings) -> Finding:
+    package = PACKAGED.get(settings.embedder, ("",))[0]
+    if not package:
+        return Finding("embedder", True, f"{settings.embedder}: loaded from a folder or the hub when it is needed")
+    works = importlib.util.find_spec(package) is not None
+    remedy = "" if works else "Run `pip install -r requirements.txt`."
+    return Finding("embedder", works, f"{settings.embedder} from the package {package}", remedy)
+
+
+def _model(settings: Settings) -> Finding:
+    weights = TABLE.get(settings.model)
+    if not weights:
+        return Finding("model", True, f"{settings.model}: loaded when it is needed")
+    if importlib.util.find_spec("cyllama") is None:
+        return Finding("model", False, "the package cyllama is missing", "Run `pip install -r requirements.txt`.")
+    path = settings.cache / "weights" / weights.file
+    if path.exists():
+        return Finding("model", True, f"{settings.model} in {path}")
+    size = f"{weights.size / 1e9:.1f} GB"
+    return Finding("model", False, f"{settings.model} is not here yet", f"Run `python -m assistant weights` ({size}).")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.cache
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    weights = TABLE.get(settings.model)
+    missing = weights and not Path(settings.cache, "weights", weights.file).exists()
+    needed = weights.size * 2.1 / 1e9 if weights and missing else 0.1
+    remedy = "" if free >= needed else f"Free {needed:.1f} GB, or choose another folder with ASSISTANT_CACHE."
+    return Finding("disk", free >= needed, f"{free:.0f} GB free for {settings.cache}", remedy)

@@ -1,0 +1,36 @@
+"""Likes and dislikes, in a small SQLite file in the cache folder.
+
+A row holds the time, the verdict and the documents that were cited. It holds question and answer only if the owner
+switched that on (``ASSISTANT_KEEP_QUESTIONS=1``). This module does not know who gave the verdict.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS feedback (time REAL NOT NULL, verdict TEXT NOT NULL, documents TEXT NOT NULL,
+    question TEXT, answer TEXT)
+"""
+
+
+class FeedbackStore:
+    """Writes verdicts; the file is made with the first one."""
+
+    def __init__(self, cache: Path, keep_questions: bool) -> None:
+        self.path = cache / "feedback.sqlite"
+        self._keep_questions = keep_questions
+
+    def record(self, verdict: str, documents: Sequence[str], question: str, answer: str) -> None:
+        """Keep one verdict (``like``, ``dislike`` or ``none`` when it was taken back)."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = (question, answer) if self._keep_questions else (None, None)
+        with closing(sqlite3.connect(self.path, timeout=5.0)) as database, database:
+            database.execute(_TABLE)
+            row = (time.time(), verdict, json.dumps(list(documents)), *kept)
+            database.execute("INSERT INTO feedback VALUES (?, ?, ?, ?, ?)", row)

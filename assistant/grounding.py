@@ -1,0 +1,150 @@
+"""Sentence ↔ evidence: is there enough to answer, what supports a sentence, what is cited.
+
+A sentence of an answer is supported when one or two sentences of the passages hold most of its content words, mean
+nearly the same (cosine of their embeddings), and state every number in it. Citations are made here, from the
+documents' own sentences; the model has no say in them. Names and negations are not yet checked on their own.
+
+This module does not know how passages were found or how text is generated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import snowballstemmer
+
+from assistant.chunking import plain_text
+from assistant.retrieval import content_words
+from assistant.sentences import sentence_spans
+from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
+
+ENOUGH_SIMILARITY = 0.45
+"""A passage at least so near to the question is evidence."""
+LEAST_SIMILARITY = 0.30
+"""A passage less near than this is none, whatever words they share."""
+ENOUGH_COVERAGE = 0.75
+"""Between the two, this share of the question's content words must stand in the passages."""
+
+SUPPORT = 0.62
+"""The least support (mean of word coverage and cosine) at which a sentence is shown."""
+SUPPORT_COVERAGE = 0.5
+"""The least share of its content words that must stand in the cited sentences and their headings."""
+SECOND_GAIN = 0.15
+"""A second sentence is cited when it raises the coverage by at least so much."""
+
+_STEMMER = snowballstemmer.stemmer("english")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSentence:
+    """One sentence of a passage; ``start`` and ``end`` are offsets in the chunk's text."""
+
+    chunk: Chunk
+    start: int
+    end: int
+
+    @property
+    def quote(self) -> str:
+        """The sentence as it stands in the document."""
+        return self.chunk.text[self.start : self.end]
+
+    def citation(self, number: int) -> Citation:
+        """This sentence as a citation."""
+        first = self.chunk.start_line + self.chunk.text.count("\n", 0, self.start)
+        return Citation(
+            number=number,
+            document=self.chunk.document,
+            title=self.chunk.title,
+            heading=self.chunk.headings[-1] if self.chunk.headings else "",
+            quote=self.quote,
+            start_line=first,
+            end_line=first + self.quote.count("\n"),
+            page=self.chunk.page,
+            offset=self.chunk.offset + self.start,
+        )
+
+
+def is_enough(query: str, results: Sequence[SearchResult]) -> bool:
+    """Whether the passages can be expected to answer ``query``; otherwise the model is not asked at all."""
+    if not results:
+        return False
+    nearest = max(result.similarity for result in results)
+    if nearest >= ENOUGH_SIMILARITY:
+        return True
+    if nearest < LEAST_SIMILARITY:
+        return False
+    known = {stem for result in results for stem in stems(result.chunk.embedding_text)}
+    wanted = set(stems(query))
+    return bool(wanted) and len(wanted & known) / len(wanted) >= ENOUGH_COVERAGE
+
+
+class Evidence:
+    """The sentences of some passages, ready to be held against the sentences of an answer."""
+
+    def __init__(self, chunks: Sequence[Chunk], embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.sentences = [
+            EvidenceSentence(chunk, start, end) for chunk in chunks for start, end in sentence_spans(chunk.text)
+        ]
+        self._words = [frozenset(stems(plain_text(sentence.quote))) for sentence in self.sentences]
+        self._context = [frozenset(stems(sentence.chunk.heading_path)) for sentence in self.sentences]
+        self._numbers = [numbers(f"{sentence.quote} {sentence.chunk.heading_path}") for sentence in self.sentences]
+        self._vectors: Vectors | None = None
+
+    def support(self, sentence: str) -> list[EvidenceSentence]:
+        """The one or two sentences that support ``sentence``, best first; empty if it is not supported."""
+        claim = plain_text(sentence)
+        words = frozenset(stems(claim))
+        if not words or not self.sentences:
+            return []
+        coverage = np.array([self._coverage(words, [i]) for i in range(len(self.sentences))])
+        cosine = self._similarities(claim)
+        best = int(np.argmax(coverage + cosine))
+        chosen = [best]
+        gains = [self._coverage(words, [best, i]) - coverage[best] for i in range(len(self.sentences))]
+        second = int(np.argmax(np.array(gains) + 0.01 * cosine))
+        if gains[second] >= SECOND_GAIN:
+            chosen.append(second)
+        covered = self._coverage(words, chosen)
+        if covered < SUPPORT_COVERAGE or (covered + float(cosine[best])) / 2 < SUPPORT:
+            return []
+        if not numbers(claim) <= frozenset().union(*(self._numbers[i] for i in chosen)):
+            return []
+        return [self.sentences[i] for i in chosen]
+
+    def nearest(self, question: str, limit: int) -> list[tuple[EvidenceSentence, float]]:
+        """The sentences nearest in meaning to ``question``, with their cosines, best first."""
+        if not self.sentences:
+            return []
+        cosine = self._similarities(question)
+        return [(self.sentences[i], float(cosine[i])) for i in np.argsort(-cosine)[:limit]]
+
+    def _coverage(self, words: frozenset[str], sentences: list[int]) -> float:
+        found = frozenset().union(*(self._words[i] | self._context[i] for i in sentences))
+        return len(words & found) / len(words)
+
+    def _similarities(self, text: str) -> Vectors:
+        if self._vectors is None:
+            self._vectors = self._embedder.embed([plain_text(sentence.quote) for sentence in self.sentences])
+        similarities: Vectors = self._vectors @ self._embedder.embed([text])[0]
+        return similarities
+
+
+def numbers(text: str) -> frozenset[str]:
+    """The numbers in ``text``, without separators of thousands."""
+    return frozenset(number.replace(",", "").rstrip(".") for number in _NUMBER.findall(text))
+
+
+def stems(text: str) -> list[str]:
+    """Content words of ``text``, reduced to their stems."""
+    return [_stem(word) for word in content_words(text)]
+
+
+@lru_cache(maxsize=50_000)
+def _stem(word: str) -> str:
+    return str(_STEMMER.stemWord(word))

@@ -1,0 +1,1 @@
+"""Language models: one Protocol (`assistant.types.LanguageModel`), several engines, and where weights come from."""

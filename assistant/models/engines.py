@@ -1,0 +1,65 @@
+"""The name of a model → the engine that runs it.
+
+The one place that knows all engines. Names and what they may be: see ``ASSISTANT_MODEL`` in the README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from assistant.errors import ModelError
+from assistant.models.weights import TABLE, Weights, fetch, hub_answers
+from assistant.types import LanguageModel, Progress
+
+
+def load_model(name: str, cache: Path, threads: int, progress: Callable[[Progress], None]) -> LanguageModel:
+    """Load the model, fetching its weights if they are not there.
+
+    Raises:
+        WeightsError: the weights cannot be fetched.
+        ModelError: there is no such model, or it cannot be loaded.
+    """
+    if name.startswith(("http://", "https://")):
+        raise ModelError(f"A model behind an address ({name}) is not supported yet: set ASSISTANT_MODEL to a name.")
+    weights = TABLE.get(name)
+    if weights and _use_gpu(weights):
+        return _transformers(weights.original, name, progress)
+    if weights:
+        return _llama(fetch(weights, cache, progress), name, threads, progress)
+    if name.lower().endswith(".gguf"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ModelError(f"ASSISTANT_MODEL is {name}, but there is no such file: check the path.")
+        return _llama(path, path.stem, threads, progress)
+    if Path(name).is_dir() or "/" in name:
+        return _transformers(name, name, progress)
+    raise ModelError(
+        f"ASSISTANT_MODEL is {name}, which is no known model: use {', '.join(TABLE)}, a .gguf file, a folder "
+        "or a hub id."
+    )
+
+
+def _llama(path: Path, name: str, threads: int, progress: Callable[[Progress], None]) -> LanguageModel:
+    from assistant.models.llama import LlamaModel
+
+    progress(Progress(f"Loading {name}"))
+    return LlamaModel(path, name, threads)
+
+
+def _transformers(location: str, name: str, progress: Callable[[Progress], None]) -> LanguageModel:
+    from assistant.models.torch_model import TransformersModel
+
+    progress(Progress(f"Loading {name}"))
+    return TransformersModel(location, name)
+
+
+def _use_gpu(weights: Weights) -> bool:
+    """Whether the unquantised model can run here: a CUDA device, and its weights cached or within reach."""
+    import torch
+    from huggingface_hub import try_to_load_from_cache
+
+    if not torch.cuda.is_available():
+        return False
+    cached = isinstance(try_to_load_from_cache(weights.original, "config.json"), str)
+    return cached or hub_answers(weights.original)

@@ -1,0 +1,38 @@
+"""Messages → the model's own chat format, without letting any text forge it.
+
+The chat template is filled with placeholders and cut at them. What the template wrote is tokenised with its special
+tokens; what people and documents wrote is tokenised as plain text, so ``<|im_end|>`` in a document stays nine
+characters. Pieces are tokenised apart, so the tokens of a piece never depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from assistant.types import Message, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of the prompt; ``is_template`` says whether special tokens in it have power."""
+
+    text: str
+    is_template: bool
+
+
+def render(messages: Sequence[Message], apply: Callable[[list[tuple[Role, str]]], str]) -> list[Part]:
+    """The whole prompt in parts.
+
+    Args:
+        apply: fills the model's chat template with ``(role, content)`` pairs and opens the assistant's turn.
+    """
+    slots = [(message.role, f"\ue000{number}\ue001") for number, message in enumerate(messages)]
+    parts: list[Part] = []
+    for position, text in enumerate(re.split("\ue000(\\d+)\ue001", apply(slots))):
+        if position % 2:
+            parts += [Part(piece, False) for piece in messages[int(text)].pieces if piece]
+        elif text:
+            parts.append(Part(text, True))
+    return parts

@@ -1,0 +1,118 @@
+"""The GPU engine: transformers and torch, from a hub id or a local folder; it runs on a CPU too, slowly.
+
+One question at a time, greedy. No code that comes with a model is run. The engine knows nothing of documents or
+citations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from threading import Event, Lock
+from typing import Any
+
+from assistant.errors import ModelError
+from assistant.models.template import render
+from assistant.types import Message, Role, Token
+
+CONTEXT_TOKENS = 8192
+
+
+class TransformersModel:
+    """A `LanguageModel` on transformers; safe to call from several threads, which then wait for each other.
+
+    Args:
+        location: a hub id, or a folder with a model and its tokenizer.
+        name: what the model is called to people.
+
+    Raises:
+        ModelError: the model cannot be found or loaded, or has no chat template.
+    """
+
+    def __init__(self, location: str, name: str) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.name = name
+        self._torch = torch
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                location,
+                dtype=torch.bfloat16 if self._device == "cuda" else torch.float32,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise ModelError(
+                f"The model {name} cannot be loaded ({reason}): set ASSISTANT_MODEL to a name that "
+                "`python -m assistant weights` lists, a .gguf file, a folder or a hub id that can be reached."
+            ) from error
+        if not self._tokenizer.chat_template:
+            raise ModelError(f"The model {name} has no chat template: choose one that was trained to chat.")
+        self._model = model.to(self._device).eval()
+        limit = int(getattr(self._model.config, "max_position_embeddings", CONTEXT_TOKENS))
+        self.context_tokens = min(CONTEXT_TOKENS, limit)
+        self._ends = _ends(self._model, self._tokenizer)
+        self._lock = Lock()
+
+    def count(self, text: str) -> int:
+        """Tokens in ``text``, taken as plain text."""
+        return len(self._tokens(text, is_template=False))
+
+    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
+        """Greedy decoding; a stop is noticed at the next token.
+
+        Raises:
+            ModelError: prompt and answer do not fit the context.
+        """
+        parts = render(messages, self._filled)
+        prompt = [token for part in parts for token in self._tokens(part.text, part.is_template)]
+        if len(prompt) + max_tokens > self.context_tokens:
+            raise ModelError(
+                f"A prompt of {len(prompt)} tokens and an answer of {max_tokens} do not fit the "
+                f"{self.context_tokens} tokens of {self.name}: ask a shorter question."
+            )
+        with self._lock:
+            yield from self._decode(prompt, max_tokens, stop)
+
+    def _decode(self, prompt: list[int], max_tokens: int, stop: Event) -> Iterator[Token]:
+        answer: list[int] = []
+        shown, memory = "", None
+        unread = prompt
+        while len(answer) < max_tokens and not stop.is_set():
+            with self._torch.inference_mode():
+                tokens = self._torch.tensor([unread], device=self._device)
+                output = self._model(input_ids=tokens, past_key_values=memory, use_cache=True)
+            memory = output.past_key_values
+            token = int(output.logits[0, -1].argmax())
+            if token in self._ends:
+                return
+            answer.append(token)
+            unread = [token]
+            text = self._tokenizer.decode(answer, skip_special_tokens=True)
+            # a character may need several tokens; until the last has come it shows as U+FFFD
+            grown = text[len(shown) :] if not text.endswith("\ufffd") else ""
+            shown += grown
+            yield Token(grown, len(prompt), 0)
+
+    def _filled(self, messages: list[tuple[Role, str]]) -> str:
+        turns = [{"role": role, "content": content} for role, content in messages]
+        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+    def _tokens(self, text: str, is_template: bool) -> list[int]:
+        encoded = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not is_template)
+        return list(encoded)
+
+    def close(self) -> None:
+        """Give the memory back; the model cannot be used afterwards."""
+        with self._lock:
+            self._model = None
+
+
+def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Tokens that end a turn: the generation settings may name several."""
+    configured = model.generation_config.eos_token_id
+    ends = configured if isinstance(configured, list) else [configured, tokenizer.eos_token_id]
+    return frozenset(token for token in ends if token is not None)

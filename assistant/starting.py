@@ -1,0 +1,59 @@
+"""From nothing to a ready `Assistant`, in the background, saying what is being done.
+
+A server starts listening at once and prepares meanwhile: on a Space nobody can run a command, so it brings the index
+up to date and fetches the weights by itself. This module knows nothing of pages or routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Thread
+
+from assistant.answering import Assistant
+from assistant.embedding import SentenceEmbedder
+from assistant.errors import AssistantError
+from assistant.indexing import build
+from assistant.settings import Settings
+from assistant.types import Progress
+
+
+class Preparation:
+    """The state of getting ready; read it from any thread.
+
+    Args:
+        on_progress: called with every state, for the terminal.
+    """
+
+    def __init__(self, settings: Settings, on_progress: Callable[[Progress], None]) -> None:
+        self._settings = settings
+        self._on_progress = on_progress
+        self.progress = Progress("Starting")
+        self.assistant: Assistant | None = None
+        self.error: AssistantError | None = None
+        self.done = Event()
+        """Set when `assistant` or `error` is there."""
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        Thread(target=self._run, name="preparation", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._show(Progress("Loading the embedder"))
+            build(
+                self._settings.knowledge,
+                self._settings.index,
+                SentenceEmbedder.from_settings(self._settings),
+                self._show,
+            )
+            self.assistant = Assistant.from_settings(self._settings, self._show)
+        except AssistantError as error:
+            self.error = error
+        except Exception as error:  # a fault of ours: said with its kind, so that it can be reported
+            self.error = AssistantError(f"Preparing failed with {type(error).__name__}: {error}. Please report this.")
+        finally:
+            self.done.set()
+
+    def _show(self, progress: Progress) -> None:
+        self.progress = progress
+        self._on_progress(progress)

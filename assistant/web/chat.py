@@ -1,0 +1,280 @@
+"""The chat page, on Gradio: it renders the events of `Assistant.stream` and nothing else.
+
+One reader is answered at a time, the others wait in order and are told so; a reader who stops or leaves frees the
+model at once. The conversation lives in the reader's browser; nothing of it is kept here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
+from threading import Event
+from typing import Any
+
+import gradio as gr
+
+from assistant.answering import MAX_CHARACTERS
+from assistant.errors import AssistantError
+from assistant.feedback import FeedbackStore
+from assistant.progress import describe
+from assistant.settings import Settings
+from assistant.starting import Preparation
+from assistant.types import Answer, AnswerEvent, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
+from assistant.web.rendering import linked, safe_markdown, sources_html, unlinked
+
+WAITING = 12
+"""Readers who may wait; one more is asked to come back later."""
+BUSY = "Many people are asking right now, and the line is full. Please ask again in a minute."
+NO_SOURCES = "<p class='empty'>The passages behind an answer appear here.</p>"
+
+EXAMPLES = [
+    "What makes an AI model a foundation model?",
+    "Which vision models are popular, and what can they do?",
+    "How does a model get from pre-training to a product?",
+    "What are the biggest problems with large AI models?",
+]
+
+
+class Line:
+    """Readers waiting for the one model, first come, first served."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self.waiting = 0
+
+    async def enter(self) -> bool:
+        """Wait for one's turn; ``False`` at once when the line is full."""
+        if self.waiting >= WAITING:
+            return False
+        self.waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self.waiting -= 1
+        return True
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        self._turn.release()
+
+
+class ChatPage:
+    """Builds the page; its methods are what the page calls."""
+
+    def __init__(self, settings: Settings, preparation: Preparation) -> None:
+        self._settings = settings
+        self._preparation = preparation
+        self._feedback = FeedbackStore(settings.cache, settings.keep_questions)
+        self._line = Line()
+
+    def build(self) -> gr.Blocks:
+        """The page, ready to be launched."""
+        page: gr.Blocks
+        with gr.Blocks(
+            title=self._settings.title, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
+        ) as page:
+            with gr.Row(elem_id="page", equal_height=False):
+                with gr.Column(scale=7, min_width=300, elem_id="conversation"):
+                    gr.Markdown(
+                        f"# {_plain(self._settings.title)}\n\n{_plain(self._settings.greeting)}", elem_id="head"
+                    )
+                    status = gr.Markdown(self._status(), elem_id="status", container=False)
+                    sources = gr.Markdown(
+                        NO_SOURCES, render=False, elem_id="sources", latex_delimiters=[], container=False
+                    )
+                    chatbot = self._chatbot()
+                    gr.ChatInterface(
+                        self.respond,
+                        chatbot=chatbot,
+                        textbox=gr.Textbox(
+                            placeholder="Ask a question",
+                            show_label=False,
+                            label="Question",
+                            max_length=MAX_CHARACTERS,
+                            submit_btn=True,
+                            stop_btn=True,
+                            autofocus=True,
+                            elem_id="question",
+                            lines=1,
+                            max_lines=6,
+                        ),
+                        additional_outputs=[sources],
+                        examples=EXAMPLES,
+                        cache_examples=False,
+                        editable=True,
+                        save_history=False,
+                        flagging_mode="never",
+                        show_progress="hidden",
+                        api_name="chat",
+                        concurrency_limit=None,
+                        analytics_enabled=False,
+                        fill_height=False,
+                    )
+                with gr.Column(scale=5, min_width=300, elem_id="beside"):
+                    gr.Markdown("## Sources", elem_id="sources-head")
+                    sources.render()  # type: ignore[no-untyped-call]
+                    gr.Button("Download the conversation", elem_id="download", size="sm", variant="secondary")
+            file = gr.Textbox(elem_id="download-text", visible="hidden", show_label=False)
+            timer = gr.Timer(1.0)
+            quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+            timer.tick(self._refresh, outputs=[status, timer], **quiet)
+            chatbot.like(self._like, inputs=[chatbot], **quiet)
+            chatbot.change(self._export, inputs=[chatbot], outputs=[file], **quiet)
+        page.queue(default_concurrency_limit=None, max_size=WAITING * 4, api_open=None)
+        return page
+
+    def _chatbot(self) -> gr.Chatbot:
+        return gr.Chatbot(
+            elem_id="chat",
+            show_label=False,
+            label="Conversation",
+            height="auto",
+            min_height=0,
+            max_height=None,
+            buttons=["copy"],
+            layout="bubble",
+            feedback_options=("Like", "Dislike"),
+            latex_delimiters=[],
+            allow_tags=False,
+            line_breaks=False,
+            container=False,
+        )
+
+    def _status(self) -> str:
+        """One line on what is being done before questions can be answered; empty when they can."""
+        if self._preparation.assistant is not None:
+            return ""
+        return f"*{_plain(str(self._preparation.error or describe(self._preparation.progress)))} …*"
+
+    def _refresh(self) -> tuple[str, gr.Timer]:
+        return self._status(), gr.Timer(active=self._preparation.assistant is None)
+
+    async def respond(self, message: str, history: list[dict[str, Any]]) -> AsyncIterator[tuple[str, str]]:
+        """Answer one question: yields ``(answer so far, sources so far)`` as Markdown and HTML."""
+        # until Gradio closes this generator (stop, or the reader left), the model works for it
+        stop = Event()
+        try:
+            while self._preparation.assistant is None and self._preparation.error is None:
+                yield self._status(), NO_SOURCES
+                await asyncio.sleep(0.5)
+            async with aclosing(self._in_turn(message, _conversation(history), stop)) as states:
+                async for state in states:
+                    yield state
+        except AssistantError as error:
+            yield _plain(str(error)), NO_SOURCES
+        finally:
+            stop.set()
+
+    async def _in_turn(
+        self, question: str, conversation: Conversation, stop: Event
+    ) -> AsyncGenerator[tuple[str, str], None]:
+        assistant = self._preparation.assistant
+        if assistant is None:
+            yield self._status(), NO_SOURCES
+            return
+        if self._line.waiting:
+            yield f"*Waiting: {self._line.waiting + 1} questions are before yours …*", NO_SOURCES
+        if not await self._line.enter():
+            yield BUSY, NO_SOURCES
+            return
+        try:
+            yield "*Looking in the documents …*", NO_SOURCES
+            text, citations, results = "", tuple[Citation, ...](), tuple[SearchResult, ...]()
+            async for event in _in_thread(assistant.stream(question, conversation, stop), stop):
+                if isinstance(event, Found):
+                    results = event.results
+                    yield f"*Reading {len(results)} passages …*", NO_SOURCES
+                elif isinstance(event, Sentence):
+                    text += linked(safe_markdown(event.text), event.citations)
+                    citations += event.citations
+                    yield text, sources_html(citations, results)
+                elif isinstance(event, Finished):
+                    yield _final(event.answer, text), sources_html(event.answer.citations, results) or NO_SOURCES
+        finally:
+            stop.set()
+            self._line.leave()
+
+    def _like(self, data: gr.LikeData, history: list[dict[str, Any]]) -> None:
+        turns = _turns(history)
+        index = data.index if isinstance(data.index, int) else data.index[0]
+        if not 0 <= index < len(turns):
+            return
+        answer, citations = unlinked(turns[index].content)
+        question = turns[index - 1].content if index else ""
+        verdict = {"Like": "like", "Dislike": "dislike", True: "like", False: "dislike"}.get(data.liked, "none")
+        self._feedback.record(verdict, sorted({document for _, document, _, _ in citations}), question, answer)
+
+    def _export(self, history: list[dict[str, Any]]) -> str:
+        """The conversation as Markdown, for the page to offer as a download."""
+        parts = [f"# {self._settings.title}"]
+        for turn in _turns(history):
+            if turn.role == "user":
+                parts.append(f"## {' '.join(turn.content.split())}")
+                continue
+            answer, citations = unlinked(turn.content)
+            parts.append(answer)
+            parts += [f"[{n}]: “{quote}” — {title} ({path})" for n, path, title, quote in self._quotes(citations)]
+        return "\n\n".join(parts) + "\n"
+
+    def _quotes(self, citations: list[tuple[int, str, int, int]]) -> Iterator[tuple[int, str, str, str]]:
+        if not citations or self._preparation.assistant is None:
+            return
+        with self._preparation.assistant.retriever.index.snapshot() as snapshot:
+            for number, path, start, end in citations:
+                document = snapshot.document(path)
+                if document:
+                    yield number, path, document.title, " ".join(document.text[start:end].split())
+
+
+def _final(answer: Answer, text: str) -> str:
+    if answer.refused:
+        return _plain(answer.text)
+    return text or "*Stopped.*"
+
+
+async def _in_thread(events: Iterator[AnswerEvent], stop: Event) -> AsyncIterator[AnswerEvent]:
+    """The events of a generator that blocks, which runs in a thread; closing this one stops that one."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[AnswerEvent | Exception | None] = asyncio.Queue()
+
+    def work() -> None:
+        try:
+            for event in events:
+                loop.call_soon_threadsafe(queue.put_nowait, event)
+            loop.call_soon_threadsafe(queue.put_nowait, None)
+        except Exception as error:
+            loop.call_soon_threadsafe(queue.put_nowait, error)
+
+    worker = loop.run_in_executor(None, work)
+    try:
+        while (item := await queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        await asyncio.shield(worker)
+
+
+def _turns(history: list[dict[str, Any]]) -> list[Turn]:
+    """Gradio's messages as turns; their content may be text or a list of parts."""
+    return [Turn("user" if m["role"] == "user" else "assistant", _text(m["content"])) for m in history]
+
+
+def _conversation(history: list[dict[str, Any]]) -> Conversation:
+    """What was said before, without citations."""
+    return tuple(Turn(t.role, re.sub(r" ?\[\d+\]", "", unlinked(t.content)[0])) for t in _turns(history))
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    return "".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in parts)
+
+
+def _plain(text: str) -> str:
+    """Text that a Markdown component shows as it is."""
+    return re.sub(r"([\\`*_\[\]#~|])", r"\\\1", safe_markdown(text))

@@ -1,0 +1,107 @@
+"""Answers, passages and documents → HTML and Markdown that cannot carry anything else along.
+
+Documents' Markdown is rendered with raw HTML switched off, links only to http(s) and within the page, and images
+as their description: a poisoned document can neither run a script nor make a browser ask another host.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from markdown_it import MarkdownIt
+
+from assistant.types import Citation, Document, SearchResult
+
+# stand around quotes while Markdown is rendered; they are punctuation, so that what is emphasised stays so
+_OPEN, _CLOSE = "⸨", "⸩"
+
+
+# the web, and other documents of the collection; nothing with another scheme, and nothing absolute
+_OWN_LINKS = r"https?://|(?![a-zA-Z][\w+.-]*:|[/\\])"
+
+
+def _markdown(links: str) -> MarkdownIt:
+    """A parser that keeps links whose address matches ``links``, and shows others as they are written."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    parser.disable("image")
+    parser.validateLink = lambda url: bool(re.match(links, url))  # type: ignore[method-assign]
+    return parser
+
+
+def citation_link(citation: Citation) -> str:
+    """``[[1]](address)``: the number, as a link to the place in the document."""
+    return f"[[{citation.number}]]({citation.address})"
+
+
+def linked(text: str, citations: Sequence[Citation]) -> str:
+    """``text`` with every ``[n]`` of a citation turned into its link; other brackets stay text."""
+    links = {str(citation.number): citation_link(citation) for citation in citations}
+    return re.sub(r"\[(\d+)\]", lambda match: links.get(match.group(1), match.group()), text)
+
+
+def safe_markdown(text: str) -> str:
+    """A model's sentence for a page that renders Markdown: no HTML, no image, no link, no mathematics."""
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("![", "[").replace("$", "&#36;")
+
+
+def sources_html(citations: Sequence[Citation], results: Sequence[SearchResult]) -> str:
+    """The passages behind an answer, the cited sentences marked, each with a link into its document.
+
+    No line of it is empty, so that a Markdown component takes it as one block of HTML.
+    """
+    cards: list[tuple[int, str]] = []
+    for chunk in (result.chunk for result in results):
+        mine = [
+            citation
+            for citation in citations
+            if citation.document == chunk.document
+            and citation.quote in chunk.text
+            and chunk.start_line <= citation.start_line <= chunk.end_line
+        ]
+        if mine:
+            mine = sorted(set(mine), key=lambda citation: citation.number)
+            numbers = " ".join(f"[{citation.number}]" for citation in mine)
+            heading = f"<p class='heading'>{html.escape(' › '.join(chunk.headings))}</p>" if chunk.headings else ""
+            card = (
+                f"<article class='source'><h3>{numbers} {html.escape(chunk.title)}</h3>{heading}"
+                f"<div class='passage'>{_passage_html(chunk.text, [citation.quote for citation in mine])}</div>"
+                f"<p><a href='{html.escape(mine[0].address)}' target='_blank' rel='noopener'>Open the document here"
+                "</a></p></article>"
+            )
+            cards.append((mine[0].number, card))
+    return "".join(card for _, card in sorted(cards)).replace("\n", "&#10;")
+
+
+def _passage_html(text: str, quotes: Sequence[str]) -> str:
+    text = text.replace(_OPEN, "(").replace(_CLOSE, ")")
+    for quote in dict.fromkeys(quotes):
+        text = text.replace(quote, f"{_OPEN}{quote}{_CLOSE}", 1)
+    # a passage stands on another page than its document, so links within the collection become text there
+    text = re.sub(r"\[([^\]]+)\]\((?!https?://)[^)]*\)", r"\1", text)
+    rendered = str(_markdown("https?://").render(text))
+    return rendered.replace(_OPEN, "<mark>").replace(_CLOSE, "</mark>")
+
+
+def document_html(document: Document, start: int, end: int) -> str:
+    """The whole document; characters ``start`` to ``end`` are marked and have the id ``place``."""
+    text = document.text.replace(_OPEN, "(").replace(_CLOSE, ")")
+    if document.body_offset <= start < end <= len(text):
+        text = f"{text[:start]}{_OPEN}{text[start:end]}{_CLOSE}{text[end:]}"
+    if document.path.lower().endswith((".md", ".markdown")):
+        rendered = str(_markdown(_OWN_LINKS).render(text[document.body_offset :]))
+    else:
+        rendered = f"<pre class='plain'>{html.escape(text)}</pre>"
+    return rendered.replace(_OPEN, "<mark id='place'>", 1).replace(_CLOSE, "</mark>", 1)
+
+
+_LINK = re.compile(r" ?\[\[(\d+)\]\]\(documents/([^)\s?]+)\?at=(\d+)-(\d+)#place\)")
+
+
+def unlinked(text: str) -> tuple[str, list[tuple[int, str, int, int]]]:
+    """Undo `linked`: the answer with plain ``[n]``, and ``(n, document, start, end)`` of each citation once."""
+    found = [(int(n), unquote(path), int(start), int(end)) for n, path, start, end in _LINK.findall(text)]
+    return _LINK.sub(r" [\1]", text), sorted(set(found))

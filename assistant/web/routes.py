@@ -1,0 +1,189 @@
+"""The routes beside the chat page, and the headers on every answer.
+
+`/healthz` says whether questions can be answered; `/documents/…` opens a document at a place, from the index and
+never from the disk, so no path can lead anywhere else. This module knows nothing of Gradio.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assistant.errors import KnowledgeIndexError
+from assistant.progress import describe
+from assistant.settings import Settings
+from assistant.starting import Preparation
+from assistant.types import Document
+from assistant.web.rendering import document_html
+
+MAX_BODY = 1_000_000
+"""Bytes that a request may send: a long conversation and its sources fit many times."""
+
+CLOSED = ("/gradio_api/upload", "/gradio_api/proxy=")
+"""Doors of Gradio that this app has no use for."""
+
+CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; connect-src 'self'; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+
+
+def build_routes(settings: Settings, preparation: Preparation) -> list[Route]:
+    """The routes of this app."""
+
+    def healthz(_: Request) -> Response:
+        assistant = preparation.assistant
+        if assistant is None:
+            step = str(preparation.error or describe(preparation.progress))
+            return JSONResponse({"status": "starting", "step": step}, status_code=503)
+        with assistant.retriever.index.snapshot() as snapshot:
+            documents, chunks = snapshot.counts()
+        return JSONResponse(
+            {
+                "status": "ready",
+                "documents": documents,
+                "chunks": chunks,
+                "model": assistant.model.name,
+                "embedder": settings.embedder,
+            }
+        )
+
+    def document(request: Request) -> Response:
+        path = request.path_params["path"]
+        # addresses are relative, because the whole site may lie below a proxy's path
+        root = "../" * (1 + path.count("/"))
+        found = _find(preparation, path)
+        if found is None:
+            return _page(settings.title, root, "Not found", "<h1>Not found</h1><p>There is no such document.</p>", 404)
+        start, end = _span(request.query_params.get("at", ""))
+        return _page(settings.title, root, found.title, document_html(found, start, end))
+
+    def style(_: Request) -> Response:
+        return Response(read_asset("document.css"), media_type="text/css")
+
+    return [
+        Route("/healthz", healthz),
+        Route("/documents/{path:path}", document),
+        Route("/document.css", style),
+    ]
+
+
+def read_asset(name: str) -> str:
+    """A file that stands beside this module."""
+    return files("assistant.web").joinpath(name).read_text(encoding="utf-8")
+
+
+def _find(preparation: Preparation, path: str) -> Document | None:
+    if preparation.assistant is None:
+        return None
+    try:
+        with preparation.assistant.retriever.index.snapshot() as snapshot:
+            return snapshot.document(path)
+    except KnowledgeIndexError:
+        return None
+
+
+def _span(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,9})-(\d{1,9})", text)
+    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+
+
+def _page(site: str, root: str, title: str, body: str, status: int = 200) -> HTMLResponse:
+    page = (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{html.escape(title)} · {html.escape(site)}</title>"
+        f"<link rel='stylesheet' href='{root}document.css'></head>"
+        f"<body><nav><a href='{root}'>{html.escape(site)}</a></nav>"
+        f"<main>{body}</main></body></html>"
+    )
+    policy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'"
+    return HTMLResponse(page, status_code=status, headers={"Content-Security-Policy": policy})
+
+
+class Guard:
+    """ASGI middleware: security headers on every response; foreign origins, closed doors and huge bodies refused."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._sites = settings.sites
+        self._own_host = os.environ.get("SPACE_HOST", "") if settings.on_spaces else ""
+        ancestors = f"frame-ancestors {' '.join(settings.frame_ancestors)}"
+        self._ancestors = ancestors
+        self._frames = None if len(settings.frame_ancestors) > 1 else b"SAMEORIGIN"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it; every response gets the headers."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        guarded = self._with_headers(send)
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, guarded)
+            return
+        await self._app(scope, _bounded(receive), guarded)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        request = Request(scope)
+        path = scope["path"]
+        if path.startswith(CLOSED):
+            return JSONResponse({"error": "There is nothing here."}, status_code=404)
+        length = request.headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > MAX_BODY:
+            return JSONResponse({"error": f"Send at most {MAX_BODY:,} bytes."}, status_code=413)
+        if not self._is_welcome(request):
+            return JSONResponse({"error": "This site may not call this assistant."}, status_code=403)
+        return None
+
+    def _is_welcome(self, request: Request) -> bool:
+        """Whether the page that sent the request is ours or a listed one; programs send no Origin."""
+        origin = request.headers.get("origin")
+        if origin is None or origin in self._sites:
+            return True
+        host = urlsplit(origin).netloc
+        return bool(host) and host in {request.headers.get("host", ""), self._own_host}
+
+    def _with_headers(self, send: Send) -> Send:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                policy = next((v.decode() for k, v in headers if k.lower() == b"content-security-policy"), "")
+                policy = f"{policy or CONTENT_POLICY}; {self._ancestors}"
+                headers = [(k, v) for k, v in headers if k.lower() != b"content-security-policy"]
+                headers += [
+                    (b"content-security-policy", policy.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+                ]
+                if self._frames:
+                    headers.append((b"x-frame-options", self._frames))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        return guarded
+
+
+def _bounded(receive: Receive) -> Receive:
+    """A body without a declared length is cut off at the bound."""
+    seen = 0
+
+    async def bounded() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > MAX_BODY:
+            return {"type": "http.disconnect"}
+        return message
+
+    return bounded

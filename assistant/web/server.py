@@ -1,0 +1,108 @@
+"""Listens, prepares in the background, and stops with one clear line when it cannot go on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from importlib.resources import files
+from typing import Any
+
+from starlette.middleware import Middleware
+
+from assistant.documents import read_folder
+from assistant.errors import KnowledgeError, ServerError
+from assistant.progress import ProgressBar
+from assistant.settings import Settings
+from assistant.starting import Preparation
+from assistant.types import Document
+from assistant.web.routes import MAX_BODY, Guard, build_routes, read_asset
+
+
+def serve(settings: Settings) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        AssistantError: the port is taken, the knowledge folder holds nothing, or preparing failed.
+    """
+    _check_knowledge(settings)
+    _check_port(settings)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    with ProgressBar() as bar:
+        preparation = Preparation(settings, bar.show)
+        preparation.start()
+        demo = _launch(settings, preparation)
+        try:
+            preparation.done.wait()
+            if preparation.error:
+                raise preparation.error
+            address = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0"} else settings.host
+            print(f"Ready: http://{address}:{settings.port}", file=sys.stderr, flush=True)
+            while True:
+                time.sleep(3600)
+        finally:
+            demo.close(verbose=False)
+
+
+def _launch(settings: Settings, preparation: Preparation) -> Any:
+    import gradio as gr
+
+    from assistant.web.chat import ChatPage
+
+    demo = ChatPage(settings, preparation).build()
+    demo.launch(
+        server_name=settings.host,
+        server_port=settings.port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        inbrowser=False,
+        show_error=False,
+        ssr_mode=False,
+        run_history=False,
+        mcp_server=False,
+        footer_links=[],
+        enable_monitoring=False,
+        max_file_size=MAX_BODY,
+        theme=_theme(gr),
+        css=read_asset("chat.css"),
+        head=f"<script>{read_asset('chat.js')}</script>",
+        favicon_path=str(files("assistant.web").joinpath("favicon.svg")),
+        app_kwargs={
+            "routes": build_routes(settings, preparation),
+            "middleware": [Middleware(Guard, settings=settings)],
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+        },
+    )
+    return demo
+
+
+def _theme(gr: Any) -> Any:
+    fonts = ["ui-sans-serif", "system-ui", "sans-serif"]
+    return gr.themes.Default(
+        primary_hue="blue", neutral_hue="stone", font=fonts, font_mono=["ui-monospace", "monospace"], radius_size="md"
+    )
+
+
+def _check_knowledge(settings: Settings) -> None:
+    if not any(isinstance(item, Document) for item in read_folder(settings.knowledge)):
+        raise KnowledgeError(
+            f"The knowledge folder {settings.knowledge} holds no document that can be read: put Markdown (.md) or "
+            "text (.txt) files in UTF-8 into it, then run `python -m assistant index` to see what is skipped and why."
+        )
+
+
+def _check_port(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ServerError(
+                f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): stop the program that uses it, "
+                "or choose another with ASSISTANT_PORT (or ASSISTANT_HOST)."
+            ) from error

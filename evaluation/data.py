@@ -1,0 +1,88 @@
+"""Reads `evaluation/data/` and `evaluation/questions.jsonl`; knows nothing of what is measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assistant.types import Conversation, Turn
+
+FOLDER = Path(__file__).parent
+SETS = ("clapnq", "nq", "mtrag_un")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question with the documents that answer it (file name → relevance)."""
+
+    identifier: str
+    text: str
+    conversation: Conversation
+    relevant: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question on our own documents. An answer is right when at least ``need`` of ``facts`` are in it.
+
+    A fact is a tuple of wordings, any of which counts.
+    """
+
+    identifier: str
+    text: str
+    topic: str
+    kind: str
+    facts: tuple[tuple[str, ...], ...]
+    need: int
+
+
+def read_queries(name: str, limit: int = 600) -> list[Query]:
+    """The answerable queries of a set that have relevant documents, by identifier, the first ``limit``."""
+    relevant: dict[str, dict[str, int]] = {}
+    with (FOLDER / "data" / name / "qrels.tsv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            relevant.setdefault(row["query-id"], {})[file_name(name, row["corpus-id"])] = int(row["score"])
+    rows = _rows(FOLDER / "data" / name / "queries.jsonl")
+    answerable = [
+        row
+        for row in rows
+        if row["_id"] in relevant
+        and row.get("answerable", True)
+        and row.get("answerability", "ANSWERABLE") == "ANSWERABLE"
+    ]
+    answerable.sort(key=lambda row: str(row["_id"]))
+    return [Query(row["_id"], row["text"], _conversation(row), relevant[row["_id"]]) for row in answerable[:limit]]
+
+
+def write_corpus(folder: Path) -> None:
+    """All three corpora as one knowledge folder of Markdown files."""
+    for name in SETS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for row in _rows(FOLDER / "data" / name / "corpus.jsonl"):
+            heading = f"# {row['title']}\n\n" if row["title"] else ""
+            (folder / file_name(name, row["_id"])).write_text(heading + row["text"], encoding="utf-8")
+
+
+def file_name(name: str, identifier: str) -> str:
+    """The file that `write_corpus` makes of a document."""
+    return f"{name}/{re.sub(r'[^A-Za-z0-9_.-]', '_', identifier)}.md"
+
+
+def read_questions() -> list[Question]:
+    """Our own questions."""
+    return [
+        Question(row["id"], row["question"], row["topic"], row["kind"], tuple(map(tuple, row["facts"])), row["need"])
+        for row in _rows(FOLDER / "questions.jsonl")
+    ]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _conversation(row: dict[str, Any]) -> Conversation:
+    return tuple(Turn("user" if role == "user" else "assistant", text) for role, text in row.get("history", ()))
