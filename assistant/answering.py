@@ -7,6 +7,7 @@ that wire the parts; what the parts do, this module leaves to them.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -168,13 +169,15 @@ class _Run:
         """The sentences that the model writes, each once, with what stands before them."""
         buffer, seen = SentenceBuffer(), set[str]()
         for token in self._tokens(messages):
-            for lead, sentence in buffer.feed(token.text):
-                if sentence not in seen:
+            for lead, sentence in map(_unmarked, buffer.feed(token.text)):
+                if sentence and sentence not in seen:
                     yield lead, sentence
                 seen.add(sentence)
         # an answer that was cut off ends in half a sentence, which is not to be shown beside whole ones
         if not self._stop.is_set() and (self._answer_tokens < ANSWER_TOKENS or not seen):
-            yield from ((lead, sentence) for lead, sentence in buffer.flush() if sentence not in seen)
+            for lead, sentence in map(_unmarked, buffer.flush()):
+                if sentence and sentence not in seen:
+                    yield lead, sentence
 
     def _tokens(self, messages: Sequence[Message]) -> Iterator[Token]:
         for token in self._assistant.model.stream(messages, ANSWER_TOKENS, self._stop):
@@ -190,6 +193,8 @@ class _Run:
         marks = "".join(f"[{citation.number}]" for citation in sorted(citations, key=lambda c: c.number))
         # a list or a paragraph keeps its line; after a withheld sentence the lead of the next one serves
         lead = lead.replace("\t", " ") if self._text else lead.lstrip()
+        # only what is numbered here looks like a citation
+        sentence = re.sub(r"\[(\d+)\]", r"(\1)", sentence)
         text = f"{lead or ' ' * bool(self._text)}{sentence} {marks}"
         self._text += text
         if self._first_sentence_ms is None:
@@ -228,6 +233,12 @@ class _Run:
 
     def _elapsed(self) -> float:
         return round((time.monotonic() - self._started) * 1000, 1)
+
+
+def _unmarked(pair: tuple[str, str]) -> tuple[str, str]:
+    """Without the bracketed numbers that a model writes of itself: they mean nothing."""
+    lead, sentence = pair
+    return lead, re.sub(r"\s*\[\d+\]\s*", " ", sentence).strip()
 
 
 def _says_not_found(sentence: str) -> bool:

@@ -121,8 +121,8 @@ def _fitting(
     text: str, start: int, end: int, count: Callable[[str], int], budget: int, depth: int = 0
 ) -> Iterator[tuple[int, int]]:
     """Cut one block into spans of at most ``budget`` tokens, at the coarsest boundary that does it."""
-    # a token is at least one character, so what is short enough need not be counted
-    if end - start <= budget or (end - start <= budget * 16 and count(text[start:end]) <= budget):
+    # what is surely too long need not be counted
+    if end - start <= 1 or (end - start <= budget * 16 and count(text[start:end]) <= budget):
         yield start, end
         return
     cutters = (_by_line, _by_sentence, _by_word, _by_length)
@@ -133,11 +133,12 @@ def _fitting(
 
 def _by_line(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int, int]]:
     """Between list items, table rows and lines of code; a wrapped paragraph stays whole for the next cutter."""
-    boundary = re.compile(r"\n(?=\s*(?:[-*+]\s|\d{1,3}[.)]\s|\|)|(?:[^\n]*\n){0,1}```)")
+    code = text.startswith(("```", "~~~", "    "), start)
+    boundary = re.compile(r"\n" if code else r"\n(?=[ \t]*(?:[-*+]\s|\d{1,3}[.)]\s|\|)|(?:[^\n]*\n){0,1}```)")
     for match in boundary.finditer(text, start, end):
-        yield start, match.start()
+        yield _trimmed(text, start, match.start())
         start = match.end()
-    yield start, end
+    yield _trimmed(text, start, end)
 
 
 def _by_sentence(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int, int]]:
@@ -153,7 +154,8 @@ def _by_word(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int
     """Runs of words that are sure to fit: a word is taken for as many tokens as it has characters, at most eight."""
     first, weight = start, 0
     for match in re.finditer(r"\S+", text[start:end]):
-        size = min(len(match.group()), 8) if len(match.group()) <= 32 else len(match.group())
+        word = match.group()
+        size = min(len(word), 8) if word.isascii() and len(word) <= 32 else len(word.encode())
         if weight and weight + size > budget:
             yield _trimmed(text, first, start + match.start())
             first, weight = start + match.start(), 0
@@ -162,8 +164,9 @@ def _by_word(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int
 
 
 def _by_length(text: str, start: int, end: int, budget: int) -> Iterator[tuple[int, int]]:
-    for first in range(start, end, budget):
-        yield first, min(first + budget, end)
+    step = max(1, budget // 4)  # a character is at most four tokens
+    for first in range(start, end, step):
+        yield first, min(first + step, end)
 
 
 def _packed(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,10 +71,10 @@ def _read(path: Path, relative: str, root: Path) -> Document:
         raise _Unreadable(f"its type is not supported: use one of {', '.join(sorted(SUFFIXES))}")
     if _printable(relative) != relative:
         raise _Unreadable("its name has characters that cannot be shown: rename it")
-    if not path.resolve().is_relative_to(root):
+    if not Path(os.path.realpath(path)).is_relative_to(root):
         raise _Unreadable("it is a link that leads out of the knowledge folder: copy the file here instead")
     if not path.is_file():
-        raise _Unreadable("it is not a plain file")
+        raise _Unreadable("it is not a plain file: put the file itself here")
     if path.stat().st_size > MAX_BYTES:
         raise _Unreadable(f"it is larger than {MAX_BYTES // 1_000_000} MB: split it")
     data = path.read_bytes()
@@ -81,7 +82,7 @@ def _read(path: Path, relative: str, root: Path) -> Document:
     front, body_line = _front_matter(text) if path.suffix.lower() in MARKDOWN else ({}, 0)
     body = text.split("\n", body_line)[-1] if body_line else text
     if not body.strip():
-        raise _Unreadable("it holds no text")
+        raise _Unreadable("it holds no text: write some, or remove it")
     title = front.get("title") or _first_heading(body, path.suffix) or path.stem.replace("-", " ").replace("_", " ")
     summary = str(front.get("summary") or "")
     return Document(relative, _one_line(str(title)), _one_line(summary), text, body_line, _digest(data))
@@ -99,7 +100,7 @@ def _decoded(data: bytes) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise _Unreadable(f"it is not UTF-8 (line {line}): save it again as UTF-8") from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if any(len(line) > MAX_LINE for line in text.split("\n")):
@@ -117,7 +118,7 @@ def _front_matter(text: str) -> tuple[dict[str, Any], int]:
         return {}, 0
     try:
         front = yaml.safe_load("\n".join(lines[1:end]))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 2}" if where else ""
         raise _Unreadable(f"its front matter is not valid YAML{line}: mend it or remove it") from None
@@ -127,6 +128,7 @@ def _front_matter(text: str) -> tuple[dict[str, Any], int]:
 def _first_heading(body: str, suffix: str) -> str:
     if suffix.lower() not in MARKDOWN:
         return ""
+    body = re.sub(r"^(```|~~~).*?(?:^\1|\Z)", "", body, flags=re.MULTILINE | re.DOTALL)
     return next((line[2:].strip() for line in body.split("\n") if line.startswith("# ")), "")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from assistant import hub
 from assistant.errors import ModelError
 from assistant.settings import Settings
 from assistant.types import Vectors
@@ -43,11 +44,14 @@ class SentenceEmbedder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
 
+        local = Path(location).is_dir() or not hub.answers(location)
         torch.set_num_threads(threads)
         disable_progress_bar()
         try:
             # no code that comes with a model is run
-            self._model: Any = SentenceTransformer(location, device="cpu", trust_remote_code=False)
+            self._model: Any = SentenceTransformer(
+                location, device="cpu", trust_remote_code=False, local_files_only=local
+            )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
                 f"The embedder {name} cannot be loaded ({_first_line(error)}): set ASSISTANT_EMBEDDER to "

@@ -22,7 +22,7 @@ from assistant.retrieval import content_words
 from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
 
-ENOUGH_SIMILARITY = 0.45
+ENOUGH_SIMILARITY = 0.40
 """A passage at least so near to the question is evidence."""
 LEAST_SIMILARITY = 0.30
 """A passage less near than this is none, whatever words they share."""
@@ -36,6 +36,16 @@ SUPPORT_COVERAGE = 0.5
 SECOND_GAIN = 0.15
 """A second sentence is cited when it raises the coverage by at least so much."""
 
+_UNITS = (
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+# without "one", which is most often no number
+_NUMBER_WORDS = {
+    **{word: str(number) for number, word in enumerate(f"{_UNITS} nineteen".split(), 2)},
+    **{word: str(10 * number) for number, word in enumerate(_TENS.split(), 2)},
+    **{"hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000"},
+}
 _STEMMER = snowballstemmer.stemmer("english")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
@@ -136,8 +146,10 @@ class Evidence:
 
 
 def numbers(text: str) -> frozenset[str]:
-    """The numbers in ``text``, without separators of thousands."""
-    return frozenset(number.replace(",", "").rstrip(".") for number in _NUMBER.findall(text))
+    """The numbers in ``text``, in digits and without separators of thousands, also those written as words."""
+    digits = {number.replace(",", "").rstrip(".") for number in _NUMBER.findall(text)}
+    words = re.findall(r"[a-z]+", text.lower())
+    return frozenset(digits | {_NUMBER_WORDS[word] for word in words if word in _NUMBER_WORDS})
 
 
 def stems(text: str) -> list[str]:

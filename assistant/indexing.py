@@ -261,7 +261,7 @@ def _is_sound(path: Path) -> bool:
 
 
 def _cannot_write(index: Path, error: Exception) -> KnowledgeIndexError:
-    if "locked" in str(error):
+    if isinstance(error, sqlite3.Error) and "locked" in str(error):
         return KnowledgeIndexError(f"Another process is building the index in {index}: wait until it is done.")
     return KnowledgeIndexError(
         f"The index in {index} cannot be written ({error}): check its permissions and the free disk space, "

@@ -20,9 +20,10 @@ CANDIDATES = 100
 """How deep each half is searched before fusing."""
 
 _STOP_WORDS = frozenset(
-    "a about an and are as at be been but by can could did do does for from had has have how i if in into is it its "
-    "me my no not of on or our s should so than that the their them then there these they this those to us was we "
-    "were what when where which who whom whose why will with would you your t tell give explain".split()
+    "a about an and are as at be been but by can could did do does for from had has have how i if in into is it "
+    "its me many much my no not of on or our s should so than that the their them then there these they this "
+    "those to us was we were what when where which who whom whose why will with would you your t tell give "
+    "explain".split()
 )
 
 

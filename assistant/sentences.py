@@ -13,7 +13,7 @@ _ABBREVIATIONS = frozenset(
     "al approx cf co corp dept dr ed eds eg e.g ev etc fig figs gen i.e ie inc jr ltd mr mrs ms no nos p pp prof resp "
     "sec sr st u.k u.s univ vol vs".split()
 )
-_END = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s|$)|[。！？]+")
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s|$)|[。！？]+")
 _ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+")
 _BLOCK = re.compile(r"\n[ \t]*\n|\n(?=\s*(?:[-*+•]\s|\d{1,3}[.)]\s|#{1,6}\s|\|))|(?<=\|)\n")
 
@@ -36,10 +36,19 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _in_block(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    marker = re.compile(r"\s*(?:#{1,6}\s+|>\s*)?").match(text, start, end)
-    start = marker.end() if marker else start
+    heading = re.compile(r"\s*#{1,6}[ \t]+").match(text, start, end)
+    if heading:
+        line_end = text.find("\n", heading.end(), end)
+        line_end = end if line_end < 0 else line_end
+        yield from _in_run(text, heading.end(), line_end)
+        start = line_end
+    quote = re.compile(r"\s*>\s*").match(text, start, end)
+    start = quote.end() if quote else start
     item = _ITEM.match(text, start, end)
-    start = item.end() if item else start
+    yield from _in_run(text, item.end() if item else start, end)
+
+
+def _in_run(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     for match in _END.finditer(text, start, end):
         if not _ends_sentence(text, start, match, end):
             continue
@@ -80,22 +89,19 @@ class SentenceBuffer:
 
     def __init__(self) -> None:
         self._text = ""
+        self._taken = 0
 
     def feed(self, text: str) -> Iterator[tuple[str, str]]:
         """Take more text; yield ``(lead, sentence)`` for what is complete."""
         self._text += text
-        spans = list(sentence_spans(self._text))
-        yield from self._taken(spans[:-1])
+        yield from self._new(list(sentence_spans(self._text))[:-1])
 
     def flush(self) -> Iterator[tuple[str, str]]:
         """The text is at its end: yield what is left."""
-        yield from self._taken(list(sentence_spans(self._text)))
+        yield from self._new(list(sentence_spans(self._text)))
 
-    def _taken(self, spans: list[tuple[int, int]]) -> Iterator[tuple[str, str]]:
-        taken = 0
-        pairs = []
+    def _new(self, spans: list[tuple[int, int]]) -> Iterator[tuple[str, str]]:
         for start, end in spans:
-            pairs.append((self._text[taken:start], self._text[start:end]))
-            taken = end
-        self._text = self._text[taken:]
-        yield from pairs
+            if start >= self._taken:
+                lead, self._taken = self._text[self._taken : start], end
+                yield lead, self._text[start:end]

@@ -8,8 +8,9 @@ module does not know what the settings are used for, and creates no folder.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,7 +43,7 @@ class Settings:
     greeting: str = GREETING
     contact: str = ""
     model_name: str = ""
-    model_key: str = ""
+    model_key: str = field(default="", repr=False)
     keep_questions: bool = False
     on_spaces: bool = False
 
@@ -59,7 +60,10 @@ class Settings:
         """
         if environment is None:
             file = folder / ".env"
-            written = dotenv.dotenv_values(file) if file.is_file() else {}
+            try:
+                written = dotenv.dotenv_values(file) if file.is_file() else {}
+            except UnicodeDecodeError:
+                raise SettingsError(f"{file} is not UTF-8: save it again as UTF-8.") from None
             environment = {**{name: value or "" for name, value in written.items()}, **os.environ}
         on_spaces = environment.get("SYSTEM") == "spaces"
         values: dict[str, Any] = {"on_spaces": on_spaces}
@@ -129,8 +133,9 @@ def _sites(text: str) -> tuple[str, ...]:
 
 def _origin(text: str) -> str:
     parts = urlsplit(text)
-    plain = parts.hostname and not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
-    if parts.scheme not in {"http", "https"} or not plain or any(c in text for c in "*;'\""):
+    parts.port  # noqa: B018 - a ValueError if it is none
+    plain = not (parts.path.strip("/") or parts.query or parts.fragment)
+    if parts.scheme not in {"http", "https"} or not plain or not re.fullmatch(_HOST, parts.netloc, re.I):
         raise ValueError
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
@@ -148,9 +153,13 @@ def _line(text: str) -> str:
 
 
 def _path(text: str) -> Path:
-    return Path(_line(text)).expanduser()
+    try:
+        return Path(_line(text)).expanduser()
+    except RuntimeError as error:  # there is no such user
+        raise ValueError from error
 
 
+_HOST = r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::\d+)?"
 _ONE_LINE = "one line of text"
 _FOLDER = "the path of a folder"
 PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {

@@ -9,13 +9,14 @@ from threading import Event
 
 import numpy as np
 
+from assistant.grounding import stems
 from assistant.types import Message, Token, Vectors
 
 DIMENSION = 256
 
 
 class HashEmbedder:
-    """Texts that share words are near each other. Words count as tokens."""
+    """Texts that share content words are near each other. Words count as tokens."""
 
     name = "hash"
     dimension = DIMENSION
@@ -31,7 +32,7 @@ class HashEmbedder:
         self.seen += texts
         vectors = np.zeros((len(texts), DIMENSION), np.float32)
         for row, text in enumerate(texts):
-            for word in re.findall(r"\w+", text.lower()):
+            for word in stems(text):
                 vectors[row, int(hashlib.sha256(word.encode()).hexdigest(), 16) % DIMENSION] += 1
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-9), np.float32)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from assistant import hub
 from assistant.errors import ModelError
-from assistant.models.weights import TABLE, Weights, fetch, hub_answers
+from assistant.models.weights import TABLE, Weights, fetch
 from assistant.types import LanguageModel, Progress
 
 
@@ -51,7 +52,8 @@ def _transformers(location: str, name: str, progress: Callable[[Progress], None]
     from assistant.models.torch_model import TransformersModel
 
     progress(Progress(f"Loading {name}"))
-    return TransformersModel(location, name)
+    here = Path(location).is_dir() or not hub.answers(location)
+    return TransformersModel(location, name, local_files_only=here)
 
 
 def _use_gpu(weights: Weights) -> bool:
@@ -62,4 +64,4 @@ def _use_gpu(weights: Weights) -> bool:
     if not torch.cuda.is_available():
         return False
     cached = isinstance(try_to_load_from_cache(weights.original, "config.json"), str)
-    return cached or hub_answers(weights.original)
+    return cached or hub.answers(weights.original)

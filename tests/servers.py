@@ -1,0 +1,114 @@
+"""Servers on loopback: a model hub that can be cut off, and a Python package index."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class Hub:
+    """Serves one file; ``cut_after`` bytes it drops the connection once."""
+
+    def __init__(self, content: bytes, cut_after: int | None = None) -> None:
+        self.content = content
+        self.cut_after = cut_after
+        self.ranges: list[str | None] = []
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def hub_server(hub: Hub) -> Iterator[str]:
+    """The hub's two addresses that are used: the repository, and the file."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.startswith("/api/models/"):
+                self._send(200, b"{}")
+                return
+            wanted = self.headers.get("Range")
+            hub.ranges.append(wanted)
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+            self._send(206 if wanted else 200, hub.content[start:])
+
+        def _send(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if hub.cut_after is not None and len(body) > hub.cut_after:
+                self.wfile.write(body[: hub.cut_after])
+                hub.cut_after = None
+                return
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(Handler) as address:
+        yield address
+
+
+def make_wheel(folder: Path, requirement: str, member: str, content: bytes) -> Path:
+    """A data-only wheel, as small as pip accepts it."""
+    name, version = requirement.split("==")
+    stem = f"{name.replace('-', '_')}-{version}"
+    path = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, content)
+        archive.writestr(f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(
+            f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{stem}.dist-info/RECORD", "")
+    return path
+
+
+@contextmanager
+def index_server(folder: Path, missing: set[str] | None = None) -> Iterator[str]:
+    """A package index of the wheels in ``folder``; names in ``missing`` are not found."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = self.path.strip("/").split("/")
+            if parts[0] == "files":
+                self._send((folder / parts[1]).read_bytes())
+                return
+            project = parts[1] if len(parts) > 1 else ""
+            wheels = [p for p in folder.glob("*.whl") if p.name.split("-")[0].replace("_", "-") == project]
+            if not wheels or project in (missing or set()):
+                self.send_error(404)
+                return
+            links = (
+                f'<a href="/files/{p.name}#sha256={hashlib.sha256(p.read_bytes()).hexdigest()}">{p.name}</a>'
+                for p in wheels
+            )
+            self._send(f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode())
+
+        def _send(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html" if body.startswith(b"<!") else "application/octet-stream")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(Handler) as address:
+        yield f"{address}/simple/"

@@ -1,0 +1,64 @@
+"""A question that leans on the conversation is searched with the question before it; another is searched alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from assistant.conversation import leans, standalone
+from assistant.types import Turn
+
+BEFORE = (Turn("user", "How do transformers work?"), Turn("assistant", "By attention."))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "And for images?",
+        "But why?",
+        "why not?",
+        "What about language models?",
+        "How about code?",
+        "How do they differ from recurrent neural networks in training?",
+        "Who invented it in the first place and when was that?",
+        "Which of these approaches needs the least training data overall?",
+        "Is the latter cheaper to train on modern accelerator hardware?",
+        "Training cost?",
+        "how?",
+        "?",
+        "...and then?",
+    ],
+)
+def test_a_question_that_leans_takes_the_question_before_it_along(question: str) -> None:
+    assert leans(question)
+    assert standalone(question, BEFORE) == f"How do transformers work? {question}"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is pre-training?",
+        "What are foundation models?",
+        "What's a token?",
+        "Who is Vaswani?",
+        "Define hallucination",
+        "Explain fine-tuning",
+        "How do vision models learn from unlabelled pictures?",
+        "Which companies train large language models today?",
+    ],
+)
+def test_a_question_that_stands_alone_is_left_as_it_is(question: str) -> None:
+    assert not leans(question)
+    assert standalone(question, BEFORE) == question
+
+
+@pytest.mark.parametrize("question", ["And for images?", "What is pre-training?", "it"])
+@pytest.mark.parametrize("conversation", [(), (Turn("assistant", "Hello."),), (Turn("user", " \n "),)])
+def test_without_a_question_before_it_every_question_stands_alone(
+    question: str, conversation: tuple[Turn, ...]
+) -> None:
+    assert standalone(question, conversation) == question
+
+
+def test_the_last_question_counts_and_becomes_one_line() -> None:
+    conversation = (*BEFORE, Turn("user", "  What is\n\n a token? "), Turn("assistant", "A piece."))
+    assert standalone("And why?", conversation) == "What is a token? And why?"

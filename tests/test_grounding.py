@@ -1,0 +1,188 @@
+"""Grounding: whether there is evidence at all, what supports a sentence, and what a citation points at."""
+
+from __future__ import annotations
+
+import pytest
+
+from assistant.chunking import split_document
+from assistant.grounding import (
+    ENOUGH_COVERAGE,
+    ENOUGH_SIMILARITY,
+    LEAST_SIMILARITY,
+    Evidence,
+    EvidenceSentence,
+    is_enough,
+    numbers,
+    stems,
+)
+from assistant.types import Chunk, Document, SearchResult
+from tests.conftest import BREAD, TOMATOES
+from tests.fakes import HashEmbedder
+
+BREAD_DOCUMENT = Document("bread.md", "Baking bread", "", BREAD, 0, "")
+TOMATO_DOCUMENT = Document("garden/tomatoes.md", "Growing tomatoes", "", TOMATOES, 6, "")
+
+
+def chunks(*documents: Document) -> list[Chunk]:
+    embedder = HashEmbedder()
+    return [chunk for document in documents for chunk in split_document(document, embedder.count, embedder.max_tokens)]
+
+
+@pytest.fixture
+def evidence() -> Evidence:
+    return Evidence(chunks(BREAD_DOCUMENT, TOMATO_DOCUMENT), HashEmbedder())
+
+
+def quotes(found: list[EvidenceSentence]) -> list[str]:
+    return [sentence.quote for sentence in found]
+
+
+def results(*similarities: float, text: str = "Tomatoes need water.") -> list[SearchResult]:
+    chunk = Chunk("a.md", "Garden", (), text, 1, 1)
+    return [SearchResult(n, chunk, 1.0, similarity) for n, similarity in enumerate(similarities)]
+
+
+def test_a_near_passage_is_enough() -> None:
+    assert is_enough("anything", results(0.0, ENOUGH_SIMILARITY))
+
+
+def test_a_far_passage_is_none_whatever_words_it_shares() -> None:
+    assert not is_enough("tomatoes water", results(LEAST_SIMILARITY - 0.01))
+
+
+def test_between_the_two_the_words_decide() -> None:
+    between = (LEAST_SIMILARITY + ENOUGH_SIMILARITY) / 2
+    assert ENOUGH_COVERAGE == 0.75
+    assert is_enough("Do tomatoes need watering in a garden?", results(between))  # four of four
+    assert is_enough("Do tomatoes need watering daily?", results(between))  # three of four
+    assert not is_enough("Do tomatoes need sunshine daily?", results(between))  # two of four
+    assert not is_enough("What is it?", results(between))
+
+
+def test_no_passages_are_no_evidence() -> None:
+    assert not is_enough("anything", [])
+
+
+@pytest.mark.parametrize(
+    ("sentence", "quote"),
+    [
+        (
+            "Tomatoes need two litres of water every day in summer.",
+            "Tomatoes need two litres of water every day in summer.",
+        ),
+        (
+            "In summer, tomatoes need two litres of water a day.",
+            "Tomatoes need two litres of water every day in summer.",
+        ),
+        ("**Dough** rises for ninety minutes at 24 degrees.", "Dough rises for ninety minutes at 24 degrees."),
+        ("Wet leaves bring mould.", "Wet leaves bring mould."),
+        ("A tomato pot holds at least twenty litres.", "A tomato pot holds at least twenty litres."),
+    ],
+)
+def test_a_sentence_that_a_passage_states_is_supported_by_it(evidence: Evidence, sentence: str, quote: str) -> None:
+    assert quotes(evidence.support(sentence))[:1] == [quote]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Tomatoes need 7 litres of water every day in summer.",
+        "Tomatoes need seven litres of water every day in summer.",
+        "Dough rises for ninety minutes at 25 degrees.",
+        "Dough rises for ninety minutes at 24.5 degrees.",
+        "Dough rises for ninety minutes at 24 degrees, and bread bakes at 2,300 degrees.",
+        "In 2024 wet leaves bring mould.",
+    ],
+)
+def test_a_number_that_is_not_in_the_passage_is_not_supported(evidence: Evidence, sentence: str) -> None:
+    assert evidence.support(sentence) == []
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Leonardo da Vinci painted the Mona Lisa.",
+        "Bananas grow on Mars.",
+        "Tomatoes conquered Rome under Julius Caesar.",
+        "It is what it is.",
+        "!",
+        "",
+    ],
+)
+def test_what_no_passage_states_is_not_supported(evidence: Evidence, sentence: str) -> None:
+    assert evidence.support(sentence) == []
+
+
+def test_two_sentences_together_may_support_one(evidence: Evidence) -> None:
+    found = evidence.support(
+        "Cold dough rises more slowly and tastes better, clay pots dry out sooner than plastic ones."
+    )
+    assert sorted(quotes(found)) == [
+        "Clay pots dry out sooner than plastic ones.",
+        "Cold dough rises more slowly, and tastes better.",
+    ]
+
+
+def test_a_second_sentence_that_adds_nothing_is_not_cited(evidence: Evidence) -> None:
+    assert len(evidence.support("Dough rises for ninety minutes at 24 degrees.")) == 1
+
+
+def test_every_citation_is_verbatim_at_its_offset_and_lines(evidence: Evidence) -> None:
+    texts = {document.path: document.text for document in (BREAD_DOCUMENT, TOMATO_DOCUMENT)}
+    assert len(evidence.sentences) == 12
+    for number, sentence in enumerate(evidence.sentences, 1):
+        citation = sentence.citation(number)
+        text = texts[citation.document]
+        assert citation.number == number
+        assert text[citation.offset : citation.offset + len(citation.quote)] == citation.quote == sentence.quote
+        lines = "\n".join(text.split("\n")[citation.start_line - 1 : citation.end_line])
+        assert citation.quote in lines
+        assert citation.start_line == text.count("\n", 0, citation.offset) + 1
+        assert citation.address.endswith(f"?at={citation.offset}-{citation.offset + len(citation.quote)}#place")
+
+
+def test_a_citation_names_its_title_and_innermost_heading(evidence: Evidence) -> None:
+    citation = evidence.support("A mulch of straw keeps the soil moist.")[0].citation(3)
+    assert (citation.document, citation.title, citation.heading) == (
+        "garden/tomatoes.md",
+        "Growing tomatoes",
+        "Watering",
+    )
+    assert (citation.start_line, citation.end_line) == (17, 17)
+
+
+def test_a_quote_over_two_lines_knows_both() -> None:
+    document = Document("a.txt", "A", "", "First line.\n\nA wrapped\nsentence here.", 0, "")
+    (citation,) = (
+        s.citation(1) for s in Evidence(chunks(document), HashEmbedder()).support("A wrapped sentence here.")
+    )
+    assert (citation.start_line, citation.end_line, citation.quote) == (3, 4, "A wrapped\nsentence here.")
+
+
+def test_the_nearest_sentences_come_best_first(evidence: Evidence) -> None:
+    found = evidence.nearest("How do I water tomatoes in summer?", 3)
+    assert found[0][0].quote == "Tomatoes need two litres of water every day in summer."
+    assert [cosine for _, cosine in found] == sorted((cosine for _, cosine in found), reverse=True)
+    assert len(found) == 3
+
+
+def test_without_passages_nothing_is_supported_or_near() -> None:
+    nothing = Evidence([], HashEmbedder())
+    assert nothing.support("Wet leaves bring mould.") == []
+    assert nothing.nearest("Wet leaves?", 3) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("In 2017 it had 1,000,000 words, 3.5 of 10.", {"2017", "1000000", "3.5", "10"}),
+        ("GPT-4 and 12th place, 50%", {"4", "12", "50"}),
+        ("none", set()),
+    ],
+)
+def test_numbers_are_read_without_separators_of_thousands(text: str, found: set[str]) -> None:
+    assert numbers(text) == found
+
+
+def test_stems_join_the_forms_of_a_word() -> None:
+    assert stems("watering") == stems("waters") == stems("the Water") == ["water"]

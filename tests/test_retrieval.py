@@ -1,0 +1,150 @@
+"""Retrieval: the right passage first, whatever the query holds."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from assistant import retrieval
+from assistant.index import KnowledgeIndex
+from assistant.indexing import build
+from assistant.retrieval import Retriever, content_words, full_text_query, fused
+from tests.fakes import HashEmbedder
+
+HOSTILE = [
+    "",
+    " ",
+    '"',
+    '""',
+    "'",
+    '"unbalanced',
+    'say "hello" OR',
+    "NEAR(a b, 2)",
+    "NEAR",
+    "AND OR NOT",
+    "a NOT b",
+    "water*",
+    "^water",
+    "water ^ tea",
+    "(water",
+    ")(",
+    "text:water",
+    "{text headings}: water",
+    "- water + tea",
+    "water\\",
+    "water;DROP TABLE chunks",
+    "' OR 1=1 --",
+    "? ?1 :name @name $name",
+    "%s %d {} {0}",
+    "🍅 🫖 água",
+    "水 をやる",
+    "\u0000water\u0000",
+    "\ud800",
+    "___ _ __init__",
+    "² ½ ① İ ß ﬁ",
+    "the of and is what",
+    "\n\t\r",
+    "water " * 5000,
+    " ".join(f"word{n}" for n in range(5000)),
+    "x" * 100_000,
+]
+
+
+@pytest.fixture
+def retriever(knowledge: Path, tmp_path: Path) -> Retriever:
+    embedder = HashEmbedder()
+    build(knowledge, tmp_path / "index", embedder)
+    return Retriever(KnowledgeIndex(tmp_path / "index", embedder.name), embedder)
+
+
+@pytest.mark.parametrize(
+    ("question", "document", "heading"),
+    [
+        ("When do tomatoes need water?", "garden/tomatoes.md", "Watering"),
+        ("How big is the pot of a tomato?", "garden/tomatoes.md", "Choosing a pot"),
+        ("How long does dough rise?", "bread.md", "Rising"),
+        ("How long does bread bake in the oven?", "bread.md", "Baking"),
+        ("How do I descale the kettle?", "kettle.txt", ""),
+        ("mould", "garden/tomatoes.md", "Watering"),
+        ("MULCH", "garden/tomatoes.md", "Watering"),
+        ("vinegars", "kettle.txt", ""),
+    ],
+)
+def test_the_right_passage_comes_first(retriever: Retriever, question: str, document: str, heading: str) -> None:
+    first = retriever.search(question, 3)[0].chunk
+    assert (first.document, "".join(first.headings)) == (document, heading)
+
+
+def test_results_are_as_many_as_asked_for_each_once_and_best_first(retriever: Retriever) -> None:
+    results = retriever.search("When do tomatoes need water?", 3)
+    assert len(results) == 3
+    everything = retriever.search("When do tomatoes need water?", 1000)
+    assert everything[:3] == results
+    assert len({result.identifier for result in everything}) == len(everything) == 7
+    scores = [result.score for result in everything]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_similarity_is_the_cosine_to_the_question(retriever: Retriever) -> None:
+    question = "When do tomatoes need water?"
+    embedder = HashEmbedder()
+    for result in retriever.search(question, 10):
+        one, other = embedder.embed([question, result.chunk.embedding_text])
+        assert result.similarity == pytest.approx(float(one @ other), abs=1e-5)
+
+
+def test_a_passage_that_only_its_words_bring_up_is_among_the_results(
+    retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "CANDIDATES", 1)
+    question = "straw bread bakes forty minutes degrees oven crust crisp bowl"
+    vector = HashEmbedder().embed([question])[0]
+    with retriever.index.snapshot() as snapshot:
+        (near,) = snapshot.nearest(vector, 1)
+        (worded,) = snapshot.full_text('"straw"', 1)
+        scores, similarities = fused(snapshot, vector, '"straw"')
+        assert near != worded
+        assert scores.keys() == similarities.keys() == {near, worded}
+        assert similarities[worded] == pytest.approx(snapshot.similarities([worded], vector)[worded])
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_text_can_be_a_syntax_error(retriever: Retriever, text: str) -> None:
+    query = full_text_query(text)
+    with retriever.index.snapshot() as snapshot:
+        assert set(snapshot.full_text(query, 1000)) <= {result.identifier for result in retriever.search("x", 1000)}
+    assert len(query) < 110_000
+    assert len(retriever.search(text, 3)) == 3
+
+
+def test_random_text_is_never_a_syntax_error() -> None:
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE VIRTUAL TABLE words USING fts5 (text, tokenize = 'porter unicode61 remove_diacritics 2')")
+    database.execute("INSERT INTO words VALUES ('near water and tea or not')")
+    choose = random.Random(0)
+    parts = ['"', "'", "*", "^", "(", ")", ":", "+", "-", "{", "}", ",", "NEAR", "AND", "OR", "NOT", "water", "é", "_"]
+    for _ in range(500):
+        query = full_text_query("".join(choose.choice([*parts, " "]) for _ in range(choose.randint(1, 40))))
+        if query:
+            database.execute("SELECT count(*) FROM words WHERE words MATCH ?", (query,)).fetchone()
+    database.close()
+
+
+def test_a_query_asks_for_any_content_word_and_for_no_more_than_64() -> None:
+    assert full_text_query("What is the Kettle OR the (tea)?") == '"kettle" OR "tea"'
+    assert full_text_query("what is it about?") == ""
+    assert full_text_query(" ".join(f"word{n}" for n in range(500))).count(" OR ") == 63
+
+
+def test_content_words_are_lower_case_in_order_and_once() -> None:
+    assert content_words("How does the Kettle boil water? Water, in a KETTLE!") == ["kettle", "boil", "water"]
+
+
+def test_an_index_without_passages_finds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Only a heading\n")
+    embedder = HashEmbedder()
+    build(tmp_path, tmp_path / "index", embedder)
+    assert Retriever(KnowledgeIndex(tmp_path / "index", embedder.name), embedder).search("heading", 5) == []
