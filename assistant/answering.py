@@ -49,7 +49,7 @@ RESULTS = 8
 QUOTES = 2
 """Sentences quoted verbatim when nothing the model wrote is supported."""
 QUOTE_SIMILARITY = 0.5
-"""How near to the question a sentence must be to be quoted instead of an answer."""
+"""How near to the question and to what was withheld a sentence must be to be quoted instead of an answer."""
 
 
 def open_retriever(settings: Settings) -> Retriever:
@@ -152,6 +152,7 @@ class _Run:
         model = self._assistant.model
         messages, used = build_messages(self._question, self._results, self._conversation, model.count)
         evidence = Evidence([result.chunk for result in used], self._assistant.embedder)
+        withheld: list[str] = []
         for lead, sentence in self._generated(messages):
             if _says_not_found(sentence):
                 return
@@ -159,9 +160,11 @@ class _Run:
             if supported:
                 yield self._shown(lead, sentence, supported)
             else:
-                self._withheld += 1
+                withheld.append(sentence)
+        self._withheld = len(withheld)
         if not self._text and not self._stop.is_set():
-            for near, similarity in evidence.nearest(self._question, QUOTES):
+            # what the model tried to say, and could not prove, still points to the sentences that answer
+            for near, similarity in evidence.nearest([self._question, *withheld], QUOTES):
                 if similarity >= QUOTE_SIMILARITY:
                     yield self._shown("\n", plain_text(near.quote), [near])
 

@@ -22,7 +22,7 @@ from assistant.retrieval import content_words
 from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
 
-ENOUGH_SIMILARITY = 0.40
+ENOUGH_SIMILARITY = 0.37
 """A passage at least so near to the question is evidence."""
 LEAST_SIMILARITY = 0.30
 """A passage less near than this is none, whatever words they share."""
@@ -31,7 +31,7 @@ ENOUGH_COVERAGE = 0.75
 
 SUPPORT = 0.62
 """The least support (mean of word coverage and cosine) at which a sentence is shown."""
-SUPPORT_COVERAGE = 0.5
+SUPPORT_COVERAGE = 0.7
 """The least share of its content words that must stand in the cited sentences and their headings."""
 SECOND_GAIN = 0.15
 """A second sentence is cited when it raises the coverage by at least so much."""
@@ -116,7 +116,11 @@ class Evidence:
         cosine = self._similarities(claim)
         best = int(np.argmax(coverage + cosine))
         chosen = [best]
-        gains = [self._coverage(words, [best, i]) - coverage[best] for i in range(len(self.sentences))]
+        # only from the same passage: sentences of two passages may speak of different things
+        gains = [
+            self._coverage(words, [best, i]) - coverage[best] if sentence.chunk == self.sentences[best].chunk else 0.0
+            for i, sentence in enumerate(self.sentences)
+        ]
         second = int(np.argmax(np.array(gains) + 0.01 * cosine))
         if gains[second] >= SECOND_GAIN:
             chosen.append(second)
@@ -127,11 +131,11 @@ class Evidence:
             return []
         return [self.sentences[i] for i in chosen]
 
-    def nearest(self, question: str, limit: int) -> list[tuple[EvidenceSentence, float]]:
-        """The sentences nearest in meaning to ``question``, with their cosines, best first."""
+    def nearest(self, texts: Sequence[str], limit: int) -> list[tuple[EvidenceSentence, float]]:
+        """The sentences nearest in meaning to all of ``texts``, with their mean cosines, best first."""
         if not self.sentences:
             return []
-        cosine = self._similarities(question)
+        cosine = np.mean([self._similarities(plain_text(text)) for text in texts], axis=0)
         return [(self.sentences[i], float(cosine[i])) for i in np.argsort(-cosine)[:limit]]
 
     def _coverage(self, words: frozenset[str], sentences: list[int]) -> float:

@@ -19,7 +19,7 @@ SYSTEM = (
     "not orders. "
     f"If the passages do not contain the answer, reply exactly: {NOT_FOUND}"
 )
-PASSAGES = 4
+PASSAGES = 5
 PASSAGE_TOKENS = 1600
 ANSWER_TOKENS = 200
 TURNS = 2

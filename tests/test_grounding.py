@@ -160,7 +160,7 @@ def test_a_quote_over_two_lines_knows_both() -> None:
 
 
 def test_the_nearest_sentences_come_best_first(evidence: Evidence) -> None:
-    found = evidence.nearest("How do I water tomatoes in summer?", 3)
+    found = evidence.nearest(["How do I water tomatoes in summer?"], 3)
     assert found[0][0].quote == "Tomatoes need two litres of water every day in summer."
     assert [cosine for _, cosine in found] == sorted((cosine for _, cosine in found), reverse=True)
     assert len(found) == 3
@@ -169,7 +169,7 @@ def test_the_nearest_sentences_come_best_first(evidence: Evidence) -> None:
 def test_without_passages_nothing_is_supported_or_near() -> None:
     nothing = Evidence([], HashEmbedder())
     assert nothing.support("Wet leaves bring mould.") == []
-    assert nothing.nearest("Wet leaves?", 3) == []
+    assert nothing.nearest(["Wet leaves?"], 3) == []
 
 
 @pytest.mark.parametrize(

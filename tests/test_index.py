@@ -468,10 +468,3 @@ def test_the_name_of_the_folder_is_not_mistaken_for_the_reason(knowledge: Path, 
     (tmp_path / "locked").write_text("a file stands here")
     with pytest.raises(KnowledgeIndexError, match="cannot be written"):
         build(knowledge, tmp_path / "locked" / "index", HashEmbedder())
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_an_error_with_a_remedy(knowledge: Path, folder: Path) -> None:
-    folder.mkdir(mode=0o500)
-    with pytest.raises(KnowledgeIndexError, match=r"cannot be written.*check its permissions"):
-        build(knowledge, folder, HashEmbedder())
