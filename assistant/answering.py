@@ -18,7 +18,7 @@ from assistant.chunking import plain_text
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.errors import QuestionError
-from assistant.grounding import Evidence, EvidenceSentence
+from assistant.grounding import Evidence, EvidenceSentence, SentenceVectors
 from assistant.index import KnowledgeIndex
 from assistant.models.engines import load_model
 from assistant.prompting import ANSWER_TOKENS, NOT_FOUND, build_messages
@@ -46,10 +46,14 @@ MAX_CHARACTERS = 2_000
 """A longer question is refused."""
 RESULTS = 8
 """Results that retrieval is asked for; the first few become the prompt, all name the nearest topics."""
+READ_AFRESH = 3
+"""Sentences nearest to the question that the model reads once more, behind the passages."""
+FEWEST = 3
+"""An answer of fewer sentences is filled up with the cited passages' own, where they are near enough."""
 QUOTES = 2
-"""Sentences quoted verbatim when nothing the model wrote is supported."""
+"""Sentences quoted when nothing the model wrote is supported."""
 QUOTE_SIMILARITY = 0.5
-"""How near to the question and to what was withheld a sentence must be to be quoted instead of an answer."""
+"""How near to the question, and to what was withheld, a sentence must be to be quoted."""
 
 
 def open_retriever(settings: Settings) -> Retriever:
@@ -65,6 +69,7 @@ class Assistant:
         self.retriever = retriever
         self.embedder = embedder
         self.model = model
+        self.sentence_vectors = SentenceVectors(embedder)
         self._contact = contact
 
     @classmethod
@@ -75,7 +80,7 @@ class Assistant:
             AssistantError: a part cannot be had; the message says what to do.
         """
         retriever = open_retriever(settings)
-        model = load_model(settings.model, settings.cache, settings.thread_count, progress)
+        model = load_model(settings, progress)
         return cls(retriever, retriever.embedder, model, settings.contact)
 
     def ask(self, question: str, conversation: Conversation = ()) -> Answer:
@@ -133,8 +138,9 @@ class _Run:
         self._query = standalone(question, conversation)
         self._results: tuple[SearchResult, ...] = ()
         self._citations: list[Citation] = []
+        self._supported: list[EvidenceSentence] = []
         self._text = ""
-        self._withheld = 0
+        self._withheld = self._shown_count = 0
         self._retrieve_ms = 0.0
         self._first_token_ms: float | None = None
         self._first_sentence_ms: float | None = None
@@ -150,8 +156,9 @@ class _Run:
 
     def _answered(self) -> Iterator[AnswerEvent]:
         model = self._assistant.model
-        messages, used = build_messages(self._question, self._results, self._conversation, model.count)
-        evidence = Evidence([result.chunk for result in used], self._assistant.embedder)
+        evidence = Evidence([result.chunk for result in self._results], self._assistant.sentence_vectors)
+        again = [near.quote for near, _ in evidence.nearest([self._query])[:READ_AFRESH]]
+        messages = build_messages(self._question, self._results, self._conversation, model.count, again)
         withheld: list[str] = []
         for lead, sentence in self._generated(messages):
             if _says_not_found(sentence):
@@ -162,11 +169,19 @@ class _Run:
             else:
                 withheld.append(sentence)
         self._withheld = len(withheld)
-        if not self._text and not self._stop.is_set():
+        if not self._stop.is_set():
+            yield from self._quoted(evidence, withheld)
+
+    def _quoted(self, evidence: Evidence, withheld: Sequence[str]) -> Iterator[AnswerEvent]:
+        """The documents' own sentences, where the model said little, or nothing that is supported."""
+        if self._text:
+            more = evidence.more(self._query, self._supported, self._text)
+        else:
             # what the model tried to say, and could not prove, still points to the sentences that answer
-            for near, similarity in evidence.nearest([self._question, *withheld], QUOTES):
-                if similarity >= QUOTE_SIMILARITY:
-                    yield self._shown("\n", plain_text(near.quote), [near])
+            near = evidence.nearest([self._query, *withheld])[:QUOTES]
+            more = [sentence for sentence, similarity in near if similarity >= QUOTE_SIMILARITY]
+        for sentence in more[: max(0, FEWEST - self._shown_count)]:
+            yield self._shown(" ", plain_text(sentence.quote), [sentence])
 
     def _generated(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
         """The sentences that the model writes, each once, with what stands before them."""
@@ -200,6 +215,8 @@ class _Run:
         sentence = re.sub(r"\[(\d+)\]", r"(\1)", sentence)
         text = f"{lead or ' ' * bool(self._text)}{sentence} {marks}"
         self._text += text
+        self._shown_count += 1
+        self._supported += supported
         if self._first_sentence_ms is None:
             self._first_sentence_ms = self._elapsed()
         return Sentence(text, tuple(citations))

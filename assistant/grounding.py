@@ -10,9 +10,11 @@ This module does not know how passages were found or how text is generated.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 import snowballstemmer
@@ -33,6 +35,10 @@ SUPPORT = 0.62
 """The least support (mean of word coverage and cosine) at which a sentence is shown."""
 SUPPORT_COVERAGE = 0.7
 """The least share of its content words that must stand in the cited sentences and their headings."""
+MORE_SIMILARITY = 0.45
+"""How near to the question a sentence of a cited passage must be to fill up a short answer."""
+KNOWN = 0.75
+"""A sentence with this share of its content words in what was said before says nothing new."""
 SECOND_GAIN = 0.15
 """A second sentence is cited when it raises the coverage by at least so much."""
 
@@ -93,18 +99,45 @@ def is_enough(query: str, results: Sequence[SearchResult]) -> bool:
     return bool(wanted) and len(wanted & known) / len(wanted) >= ENOUGH_COVERAGE
 
 
+class SentenceVectors:
+    """The vectors of passages' sentences, made once; safe to share between threads.
+
+    Args:
+        limit: passages whose vectors are kept; those used longest ago go first.
+    """
+
+    def __init__(self, embedder: Embedder, limit: int = 5_000) -> None:
+        self.embedder = embedder
+        self._limit = limit
+        self._kept: OrderedDict[str, Vectors] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, text: str) -> Vectors:
+        """One vector a sentence of this passage, in order."""
+        with self._lock:
+            vectors = self._kept.get(text)
+        if vectors is None:
+            vectors = self.embedder.embed([plain_text(text[start:end]) for start, end in sentence_spans(text)])
+        with self._lock:
+            self._kept[text] = vectors
+            self._kept.move_to_end(text)
+            while len(self._kept) > self._limit:
+                self._kept.popitem(last=False)
+        return vectors
+
+
 class Evidence:
     """The sentences of some passages, ready to be held against the sentences of an answer."""
 
-    def __init__(self, chunks: Sequence[Chunk], embedder: Embedder) -> None:
-        self._embedder = embedder
+    def __init__(self, chunks: Sequence[Chunk], vectors: SentenceVectors) -> None:
+        self._embedder = vectors.embedder
         self.sentences = [
             EvidenceSentence(chunk, start, end) for chunk in chunks for start, end in sentence_spans(chunk.text)
         ]
+        self._vectors = np.vstack([vectors.of(chunk.text) for chunk in chunks]) if chunks else None
         self._words = [frozenset(stems(plain_text(sentence.quote))) for sentence in self.sentences]
         self._context = [frozenset(stems(sentence.chunk.heading_path)) for sentence in self.sentences]
         self._numbers = [numbers(f"{sentence.quote} {sentence.chunk.heading_path}") for sentence in self.sentences]
-        self._vectors: Vectors | None = None
 
     def support(self, sentence: str) -> list[EvidenceSentence]:
         """The one or two sentences that support ``sentence``, best first; empty if it is not supported."""
@@ -131,12 +164,35 @@ class Evidence:
             return []
         return [self.sentences[i] for i in chosen]
 
-    def nearest(self, texts: Sequence[str], limit: int) -> list[tuple[EvidenceSentence, float]]:
-        """The sentences nearest in meaning to all of ``texts``, with their mean cosines, best first."""
+    def nearest(self, texts: Sequence[str]) -> list[tuple[EvidenceSentence, float]]:
+        """The sentences nearest in meaning to all of ``texts``, with their mean cosines, best first.
+
+        A sentence whose content words mostly stand in a nearer one says nothing new and is left out.
+        """
         if not self.sentences:
             return []
         cosine = np.mean([self._similarities(plain_text(text)) for text in texts], axis=0)
-        return [(self.sentences[i], float(cosine[i])) for i in np.argsort(-cosine)[:limit]]
+        order = [int(i) for i in np.argsort(-cosine)]
+        return [(self.sentences[i], float(cosine[i])) for i in self._new(order, frozenset())]
+
+    def more(self, question: str, cited: Sequence[EvidenceSentence], said: str) -> list[EvidenceSentence]:
+        """What the cited passages say beside what was ``said``, where it is near the question; best first."""
+        passages = {sentence.chunk for sentence in cited}
+        cosine = self._similarities(plain_text(question)) if passages else np.zeros(0)
+        order = [
+            int(i)
+            for i in np.argsort(-cosine)
+            if cosine[i] >= MORE_SIMILARITY and self.sentences[i].chunk in passages and self.sentences[i] not in cited
+        ]
+        return [self.sentences[i] for i in self._new(order, frozenset(stems(plain_text(said))))]
+
+    def _new(self, order: Sequence[int], known: frozenset[str]) -> Iterator[int]:
+        """The sentences of ``order`` that say something which those before them, and ``known``, do not."""
+        for i in order:
+            words = self._words[i]
+            if words and len(words & known) / len(words) < KNOWN:
+                yield i
+                known |= words
 
     def _coverage(self, words: frozenset[str], sentences: list[int]) -> float:
         found = frozenset().union(*(self._words[i] | self._context[i] for i in sentences))
@@ -144,7 +200,7 @@ class Evidence:
 
     def _similarities(self, text: str) -> Vectors:
         if self._vectors is None:
-            self._vectors = self._embedder.embed([plain_text(sentence.quote) for sentence in self.sentences])
+            return np.zeros(0, np.float32)
         similarities: Vectors = self._vectors @ self._embedder.embed([text])[0]
         return similarities
 

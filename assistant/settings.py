@@ -39,6 +39,7 @@ class Settings:
     port: int = 7860
     sites: tuple[str, ...] = ()
     threads: int = 0
+    state_gb: float = 4.0
     title: str = "Groundwork"
     greeting: str = GREETING
     contact: str = ""
@@ -90,6 +91,16 @@ class Settings:
         return self.threads or available
 
     @property
+    def states(self) -> Path:
+        """The folder of what the model has read."""
+        return self.cache / "states"
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes that it may take."""
+        return int(self.state_gb * 1e9)
+
+    @property
     def frame_ancestors(self) -> tuple[str, ...]:
         """The origins that may show the pages in a frame, for the Content-Security-Policy."""
         hub = ("https://huggingface.co", "https://*.hf.space") if self.on_spaces else ()
@@ -118,6 +129,13 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def _gigabytes(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1000:
+        raise ValueError
+    return value
 
 
 def _boolean(text: str) -> bool:
@@ -172,6 +190,7 @@ PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "port": (_integer(1, 65535), "a whole number from 1 to 65535"),
     "sites": (_sites, "origins such as https://example.org, separated by spaces or commas"),
     "threads": (_integer(1, 1024), "a whole number from 1 to 1024"),
+    "state_gb": (_gigabytes, "a number of gigabytes from 0 to 1000, such as 4 or 0.5"),
     "title": (_line, _ONE_LINE),
     "greeting": (_line, _ONE_LINE),
     "contact": (_line, _ONE_LINE),

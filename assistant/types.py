@@ -101,12 +101,17 @@ Conversation = tuple[Turn, ...]
 """The turns before the question, oldest first."""
 
 
+class Passage(str):
+    """A piece of a prompt whose text does not depend on the question: an engine can read it once and reuse it."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a prompt, in pieces.
+    """One message of a prompt, in pieces; those that are a `Passage` stand together.
 
-    A piece is read by the model as text only: chat-template tokens inside it have no power. The pieces are kept
-    apart because a piece whose text does not depend on the question can be read once and reused.
+    A piece is read by the model as text only: chat-template tokens inside it have no power.
     """
 
     role: Role
@@ -263,6 +268,14 @@ class LanguageModel(Protocol):
 
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
         """Greedy decoding; ends at the model's end of turn, after ``max_tokens``, or soon after ``stop`` is set."""
+        ...
+
+    def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
+        """Read the passages of a prompt in idle time, to have them read when a question comes.
+
+        Returns:
+            Whether they are kept now; ``False`` when this engine keeps none, has no room, or ``stop`` was set.
+        """
         ...
 
     def close(self) -> None:

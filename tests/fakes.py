@@ -59,5 +59,8 @@ class ScriptedModel:
                 return
             yield Token(word, 10, 0)
 
+    def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
+        return False
+
     def close(self) -> None:
         pass

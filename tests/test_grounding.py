@@ -11,6 +11,7 @@ from assistant.grounding import (
     LEAST_SIMILARITY,
     Evidence,
     EvidenceSentence,
+    SentenceVectors,
     is_enough,
     numbers,
     stems,
@@ -30,7 +31,7 @@ def chunks(*documents: Document) -> list[Chunk]:
 
 @pytest.fixture
 def evidence() -> Evidence:
-    return Evidence(chunks(BREAD_DOCUMENT, TOMATO_DOCUMENT), HashEmbedder())
+    return Evidence(chunks(BREAD_DOCUMENT, TOMATO_DOCUMENT), SentenceVectors(HashEmbedder()))
 
 
 def quotes(found: list[EvidenceSentence]) -> list[str]:
@@ -154,22 +155,47 @@ def test_a_citation_names_its_title_and_innermost_heading(evidence: Evidence) ->
 def test_a_quote_over_two_lines_knows_both() -> None:
     document = Document("a.txt", "A", "", "First line.\n\nA wrapped\nsentence here.", 0, "")
     (citation,) = (
-        s.citation(1) for s in Evidence(chunks(document), HashEmbedder()).support("A wrapped sentence here.")
+        s.citation(1)
+        for s in Evidence(chunks(document), SentenceVectors(HashEmbedder())).support("A wrapped sentence here.")
     )
     assert (citation.start_line, citation.end_line, citation.quote) == (3, 4, "A wrapped\nsentence here.")
 
 
 def test_the_nearest_sentences_come_best_first(evidence: Evidence) -> None:
-    found = evidence.nearest(["How do I water tomatoes in summer?"], 3)
+    found = evidence.nearest(["How do I water tomatoes in summer?"])
     assert found[0][0].quote == "Tomatoes need two litres of water every day in summer."
     assert [cosine for _, cosine in found] == sorted((cosine for _, cosine in found), reverse=True)
-    assert len(found) == 3
+    assert len(found) == len({sentence.quote for sentence, _ in found}) > 3
+
+
+def test_more_is_what_the_cited_passages_say_beside_what_was_said(evidence: Evidence) -> None:
+    question = "How should I water tomatoes in the morning?"
+    said = "Tomatoes need two litres of water every day in summer."
+    cited = evidence.support(said)
+    more = evidence.more(question, cited, said)
+    assert quotes(more) == ["Water them in the morning, never at noon."]
+    assert evidence.more(question, cited, f"{said} Water them in the morning, never at noon.") == []
+    assert evidence.more("How long does bread bake?", cited, said) == []
+    assert evidence.more(question, [], said) == []
+
+
+def test_the_sentences_of_a_passage_are_embedded_once() -> None:
+    embedder = HashEmbedder()
+    vectors = SentenceVectors(embedder, limit=2)
+    first = vectors.of("One tomato. Two tomatoes.")
+    assert first.shape == (2, embedder.dimension)
+    assert vectors.of("One tomato. Two tomatoes.") is first
+    assert embedder.seen == ["One tomato.", "Two tomatoes."]
+    vectors.of("Three.")
+    vectors.of("Four.")
+    assert vectors.of("One tomato. Two tomatoes.") is not first
 
 
 def test_without_passages_nothing_is_supported_or_near() -> None:
-    nothing = Evidence([], HashEmbedder())
+    nothing = Evidence([], SentenceVectors(HashEmbedder()))
     assert nothing.support("Wet leaves bring mould.") == []
-    assert nothing.nearest(["Wet leaves?"], 3) == []
+    assert nothing.nearest(["Wet leaves?"]) == []
+    assert nothing.more("Wet leaves?", [], "") == []
 
 
 @pytest.mark.parametrize(

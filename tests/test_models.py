@@ -16,6 +16,7 @@ from assistant.models.llama import LlamaModel
 from assistant.models.template import Part, render
 from assistant.models.torch_model import TransformersModel
 from assistant.models.weights import TABLE
+from assistant.settings import Settings
 from assistant.types import LanguageModel, Message, Progress
 
 CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -161,18 +162,18 @@ def test_transformers_answers_token_by_token_and_stops(tiny: TransformersModel) 
 )
 def test_a_model_that_cannot_be_had_says_what_to_do(name: str, remedy: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=remedy):
-        load_model(name, tmp_path, 1, _no_progress)
+        load_model(Settings(model=name, cache=tmp_path, threads=1), _no_progress)
 
 
 def test_a_file_that_is_no_model_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF" + b"\0" * 100)
     with pytest.raises(ModelError, match="cannot be loaded as GGUF"):
-        load_model(str(path), tmp_path, 1, _no_progress)
+        load_model(Settings(model=str(path), cache=tmp_path, threads=1), _no_progress)
 
 
 def test_names_lead_to_engines(weights_cache: Path) -> None:
-    model = load_model("smollm2-135m", weights_cache, 2, _no_progress)
+    model = load_model(Settings(model="smollm2-135m", cache=weights_cache, threads=2), _no_progress)
     assert isinstance(model, LlamaModel)
     assert model.name == "smollm2-135m"
     model.close()

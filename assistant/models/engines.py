@@ -10,29 +10,32 @@ from pathlib import Path
 
 from assistant import hub
 from assistant.errors import ModelError
+from assistant.models.states import StateStore
 from assistant.models.weights import TABLE, Weights, fetch
+from assistant.settings import Settings
 from assistant.types import LanguageModel, Progress
 
 
-def load_model(name: str, cache: Path, threads: int, progress: Callable[[Progress], None]) -> LanguageModel:
-    """Load the model, fetching its weights if they are not there.
+def load_model(settings: Settings, progress: Callable[[Progress], None]) -> LanguageModel:
+    """Load the model that the settings name, fetching its weights if they are not there.
 
     Raises:
         WeightsError: the weights cannot be fetched.
         ModelError: there is no such model, or it cannot be loaded.
     """
+    name = settings.model
     if name.startswith(("http://", "https://")):
         raise ModelError(f"A model behind an address ({name}) is not supported yet: set ASSISTANT_MODEL to a name.")
     weights = TABLE.get(name)
     if weights and _use_gpu(weights):
         return _transformers(weights.original, name, progress)
     if weights:
-        return _llama(fetch(weights, cache, progress), name, threads, progress)
+        return _llama(fetch(weights, settings.cache, progress), name, settings, progress)
     if name.lower().endswith(".gguf"):
         path = Path(name).expanduser()
         if not path.is_file():
             raise ModelError(f"ASSISTANT_MODEL is {name}, but there is no such file: check the path.")
-        return _llama(path, path.stem, threads, progress)
+        return _llama(path, path.stem, settings, progress)
     if Path(name).is_dir() or "/" in name:
         return _transformers(name, name, progress)
     raise ModelError(
@@ -41,11 +44,11 @@ def load_model(name: str, cache: Path, threads: int, progress: Callable[[Progres
     )
 
 
-def _llama(path: Path, name: str, threads: int, progress: Callable[[Progress], None]) -> LanguageModel:
+def _llama(path: Path, name: str, settings: Settings, progress: Callable[[Progress], None]) -> LanguageModel:
     from assistant.models.llama import LlamaModel
 
     progress(Progress(f"Loading {name}"))
-    return LlamaModel(path, name, threads)
+    return LlamaModel(path, name, settings.thread_count, StateStore(settings.states, settings.state_bytes))
 
 
 def _transformers(location: str, name: str, progress: Callable[[Progress], None]) -> LanguageModel:

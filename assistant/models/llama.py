@@ -1,74 +1,90 @@
-"""The CPU engine: GGUF weights through llama.cpp (`cyllama`, a prebuilt wheel).
+"""The CPU engine: GGUF weights through llama.cpp, where a passage is read once and not once per question.
 
-One sequence, one question at a time. The tokens that a prompt shares with the one before it, counted from the start,
-are kept and not read again. The engine knows nothing of documents or citations.
+Nearly all the time before an answer's first word goes into reading the prompt, and most of the prompt is passages
+that were known before. So the state of each passage (its keys and values) is computed once, behind the fixed beginning
+of every prompt, kept on disk, and *spliced* into later prompts: restored, moved to its place (the rotary positions are
+turned by the difference), and joined. Only what depends on the question is read afresh. A spliced passage has not seen
+the passages before it, which costs a little quality; sentences that stand in the prompt once more, behind the passages
+(see `prompting`), buy it back. Prompt Cache (Gim et al., MLSys 2024) and TurboRAG (2024) describe the idea.
+
+Answers here quote their passages, so the next tokens can often be guessed: where the last tokens of the answer stand
+in the prompt, what follows them there is proposed, and all of it is checked in one batch, which costs less than reading
+it one by one (prompt lookup). What is not what the model would have written itself is dropped.
+
+Several readers are served at once by `batching`. The engine knows nothing of documents or citations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Lock
-from typing import Any
+from queue import SimpleQueue
+from threading import Event
 
 from assistant.errors import ModelError
+from assistant.models.batching import Batcher, Task, Work
+from assistant.models.sequences import MEMORY_TOKENS, Sequences, Stretch
+from assistant.models.states import StateStore
 from assistant.models.template import render
-from assistant.types import Message, Role, Token
+from assistant.types import Message, Passage, Token
 
 CONTEXT_TOKENS = 4096
-BATCH_TOKENS = 512
-INSTALL = "pip install cyllama"
+READERS = 8
+"""Questions that are answered at the same time."""
+PREFIX, SCRATCH = 0, 1
+"""The sequence that holds the beginning of every prompt, and the one where a passage is read or restored."""
+RESERVED_TOKENS = 512
+"""Memory set aside for the beginning of every prompt."""
+IDLE_SECONDS = 0.2
+"""How often it is looked whether the readers have gone."""
+DRAFT = 3
+"""Tokens guessed at a time."""
+MATCH = 3
+"""So many last tokens must stand in the prompt to guess what follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """A prompt in tokens: what begins every prompt, the passages, and what is read afresh."""
+
+    prefix: tuple[int, ...]
+    passages: tuple[tuple[int, ...], ...]
+    rest: tuple[int, ...]
+
+    @property
+    def tokens(self) -> list[int]:
+        return [*self.prefix, *(token for passage in self.passages for token in passage), *self.rest]
 
 
 class LlamaModel:
-    """A `LanguageModel` on llama.cpp; safe to call from several threads, which then wait for each other.
+    """A `LanguageModel` on llama.cpp; safe to call from several threads, which are served together.
 
     Args:
         path: a GGUF file.
         name: what the model is called to people.
         threads: CPU threads.
+        states: where what was read is kept; `None` keeps nothing.
 
     Raises:
         ModelError: `cyllama` is not installed, or the file cannot be loaded.
     """
 
-    def __init__(self, path: Path, name: str, threads: int) -> None:
-        try:
-            from cyllama.llama import llama_cpp
-        except ImportError as error:
-            raise ModelError(f"The llama.cpp engine cannot be loaded ({error}): run `{INSTALL}`.") from error
+    def __init__(self, path: Path, name: str, threads: int, states: StateStore | None = None) -> None:
         self.name = name
-        self._llama = llama_cpp
-        llama_cpp.disable_logging()
-        llama_cpp.ggml_backend_load_all()
-        parameters = llama_cpp.LlamaModelParams()
-        parameters.n_gpu_layers = 0
-        try:
-            self._model: Any = llama_cpp.LlamaModel(str(path), parameters)
-        except (ValueError, RuntimeError, OSError) as error:
-            raise ModelError(
-                f"{path} cannot be loaded as GGUF weights ({error}): check the file, or run "
-                "`python -m assistant weights` to fetch weights that work."
-            ) from error
-        self.context_tokens = min(CONTEXT_TOKENS, int(self._model.n_ctx_train) or CONTEXT_TOKENS)
-        self._vocabulary: Any = self._model.get_vocab()
-        self._context: Any = llama_cpp.LlamaContext(self._model, self._context_parameters(threads))
-        self._template: str = self._model.get_default_chat_template() or "chatml"
-        self._sampler: Any = llama_cpp.LlamaSampler(llama_cpp.LlamaSamplerChainParams())
-        self._sampler.add_greedy()
-        self._read: list[int] = []
-        self._lock = Lock()
-
-    def _context_parameters(self, threads: int) -> Any:
-        parameters = self._llama.LlamaContextParams()
-        parameters.n_ctx = self.context_tokens
-        parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
-        parameters.n_threads = parameters.n_threads_batch = threads
-        return parameters
+        self._sequences = Sequences(path, threads, 2 + READERS)
+        self.context_tokens = min(CONTEXT_TOKENS, self._sequences.trained_tokens)
+        self._states = states or StateStore(Path(), 0)
+        self._make = f"{_fingerprint(path)} cyllama {self._sequences.version} f16"
+        self._prefix: tuple[int, ...] = ()
+        memory = MEMORY_TOKENS - RESERVED_TOKENS
+        self._batcher = Batcher(self._sequences, range(2, 2 + READERS), memory, self._reset)
 
     def count(self, text: str) -> int:
         """Tokens in ``text``, taken as plain text."""
-        return len(self._tokens(text, is_template=False))
+        return len(self._sequences.tokens(text, is_template=False))
 
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
         """Greedy decoding; a stop is noticed within one operation of the network, some ten milliseconds.
@@ -76,70 +92,193 @@ class LlamaModel:
         Raises:
             ModelError: prompt and answer do not fit the context.
         """
-        parts = render(messages, self._filled)
-        prompt = [token for part in parts for token in self._tokens(part.text, part.is_template)]
-        if len(prompt) + max_tokens > self.context_tokens:
+        prompt = self._prompt(messages)
+        size = len(prompt.tokens)
+        if size + max_tokens > self.context_tokens:
             raise ModelError(
-                f"A prompt of {len(prompt)} tokens and an answer of {max_tokens} do not fit the "
+                f"A prompt of {size} tokens and an answer of {max_tokens} do not fit the "
                 f"{self.context_tokens} tokens of {self.name}: ask a shorter question."
             )
-        with self._lock:
-            self._context.set_abort_callback(stop.is_set)
-            reused = self._keep_shared(prompt)
-            try:
-                yield from self._decode(prompt, reused, max_tokens)
-            except InterruptedError:
-                self._forget_unfinished()
+        left, events = Event(), SimpleQueue[tuple[int, int] | Exception | None]()
 
-    def _filled(self, messages: list[tuple[Role, str]]) -> str:
-        turns = [self._llama.LlamaChatMessage(role, content) for role, content in messages]
-        return str(self._model.chat_apply_template(self._template, turns, True))
+        def work(task: Task, slot: int) -> Work:
+            reused = yield from self._splice(prompt, slot)
+            yield from self._write(task, prompt, slot, max_tokens, lambda token: events.put((token, reused)))
 
-    def _tokens(self, text: str, is_template: bool) -> list[int]:
-        return list(self._vocabulary.tokenize(text, False, is_template)) if text else []
+        self._batcher.submit(Task(work, size + max_tokens, lambda: stop.is_set() or left.is_set(), events.put))
+        try:
+            yield from self._texts(events, size)
+        finally:
+            left.set()
 
-    def _keep_shared(self, prompt: list[int]) -> int:
-        """Drop from memory what differs from ``prompt``; return how many of its tokens need not be read."""
-        shared = 0
-        # the last token is always read: its output is where the answer begins
-        for old, new in zip(self._read, prompt[:-1], strict=False):
-            if old != new:
-                break
-            shared += 1
-        self._context.memory_seq_rm(0, shared, -1)
-        del self._read[shared:]
-        return shared
-
-    def _decode(self, prompt: list[int], reused: int, max_tokens: int) -> Iterator[Token]:
-        for start in range(reused, len(prompt), BATCH_TOKENS):
-            self._read_tokens(prompt[start : start + BATCH_TOKENS])
+    def _texts(self, events: SimpleQueue[tuple[int, int] | Exception | None], size: int) -> Iterator[Token]:
         answer: list[int] = []
         shown = ""
-        while len(answer) < max_tokens:
-            token = self._sampler.sample(self._context, -1)
-            if self._vocabulary.is_eog(token):
-                return
-            answer.append(token)
-            text = self._vocabulary.detokenize(answer, remove_special=False, unparse_special=False)
+        while (event := events.get()) is not None:
+            if isinstance(event, Exception):
+                raise ModelError(f"{self.name} failed ({event}): ask again, or start the program anew.") from event
+            answer.append(event[0])
+            text = self._sequences.text(answer)
             # a character may need several tokens; until the last has come it shows as U+FFFD
             grown = text[len(shown) :] if not text.endswith("\ufffd") else ""
             shown += grown
-            yield Token(grown, len(prompt), reused)
-            self._read_tokens([token])
+            yield Token(grown, size, event[1])
 
-    def _read_tokens(self, tokens: list[int]) -> None:
-        batch = self._llama.LlamaBatch(n_tokens=len(tokens), embd=0, n_seq_max=1)
-        for offset, token in enumerate(tokens):
-            batch.add(token, len(self._read) + offset, [0], offset == len(tokens) - 1)
-        self._context.decode(batch)
-        self._read += tokens
+    def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
+        """Read the passages of this prompt that are not kept yet, giving way to every question.
 
-    def _forget_unfinished(self) -> None:
-        """After an interrupted batch the memory may hold tokens that were not counted."""
-        self._context.memory_seq_rm(0, len(self._read), -1)
+        Returns:
+            Whether all are kept now; ``False`` when there is no room for more, or ``stop`` was set.
+        """
+        prompt = self._prompt(messages)
+        for passage in prompt.passages:
+            while not self._states.has(self._key(prompt.prefix, passage)):
+                if stop.is_set() or not self._states.has_room(self._sequences.state_bytes * len(passage)):
+                    return False
+                self._read_when_idle(prompt.prefix, passage, stop)
+        return True
+
+    def _read_when_idle(self, prefix: tuple[int, ...], passage: tuple[int, ...], stop: Event) -> None:
+        ended = Event()
+
+        def work(task: Task, slot: int) -> Work:
+            yield from self._begin(prefix)
+            yield from self._read_passage(prefix, passage)
+            self._sequences.cut(SCRATCH)
+
+        while self._batcher.busy and not stop.is_set():
+            time.sleep(IDLE_SECONDS)
+        size = len(prefix) + len(passage)
+        self._batcher.submit(Task(work, size, stop.is_set, lambda _: ended.set(), idle=True))
+        ended.wait()
+
+    def _prompt(self, messages: Sequence[Message]) -> _Prompt:
+        prefix: list[int] = []
+        passages: list[tuple[int, ...]] = []
+        rest: list[int] = []
+        parts = render(messages, self._sequences.fill_template)
+        last = max((i for i, part in enumerate(parts) if isinstance(part.text, Passage)), default=-1)
+        for position, part in enumerate(parts):
+            tokens = self._sequences.tokens(part.text, part.is_template)
+            if isinstance(part.text, Passage):
+                passages.append(tuple(tokens))
+            elif position > last:
+                rest += tokens
+            elif passages:
+                raise ValueError("the passages of a prompt stand together")
+            else:
+                prefix += tokens
+        return _Prompt(tuple(prefix), tuple(passages), tuple(rest))
+
+    def _splice(self, prompt: _Prompt, slot: int) -> Generator[Stretch, list[int], int]:
+        """Put the beginning and the passages into the slot; how many of their tokens did not have to be read."""
+        reused = yield from self._begin(prompt.prefix)
+        self._sequences.copy(PREFIX, slot)
+        start = len(prompt.prefix)
+        for passage in prompt.passages:
+            reused += yield from self._read_passage(prompt.prefix, passage)
+            self._sequences.move(SCRATCH, start, self._sequences.length(slot) - start)
+            self._sequences.copy(SCRATCH, slot)
+            self._sequences.cut(SCRATCH)
+        return reused
+
+    def _begin(self, prefix: tuple[int, ...]) -> Generator[Stretch, list[int], int]:
+        """See to it that `PREFIX` holds this beginning."""
+        if prefix == self._prefix:
+            return len(prefix)
+        self._sequences.cut(PREFIX)
+        self._prefix = ()
+        reused = 0
+        if prefix:
+            reused = yield from self._read_once((), prefix, PREFIX)
+        self._prefix = prefix
+        return reused
+
+    def _read_passage(self, prefix: tuple[int, ...], passage: tuple[int, ...]) -> Generator[Stretch, list[int], int]:
+        """Bring the passage into `SCRATCH`, as it is when it stands first."""
+        return (yield from self._read_once(prefix, passage, SCRATCH))
+
+    def _read_once(
+        self, prefix: tuple[int, ...], tokens: tuple[int, ...], sequence: int
+    ) -> Generator[Stretch, list[int], int]:
+        """Restore these tokens into an empty sequence, or read them behind ``prefix`` and keep them."""
+        key = self._key(prefix, tokens)
+        state = self._states.get(key)
+        if state is not None and self._sequences.restore(state, sequence, len(prefix), len(tokens)):
+            return len(tokens)
+        if prefix:
+            self._sequences.copy(PREFIX, sequence)
+        yield Stretch(sequence, tokens)
+        self._states.put(key, self._sequences.save(sequence, len(prefix)))
+        return 0
+
+    def _key(self, prefix: tuple[int, ...], tokens: tuple[int, ...]) -> str:
+        return hashlib.sha256(f"{self._make} {prefix} {tokens}".encode()).hexdigest()
+
+    def _write(
+        self, task: Task, prompt: _Prompt, slot: int, max_tokens: int, emit: Callable[[int], None]
+    ) -> Generator[Stretch, list[int], None]:
+        """Read the rest of the prompt, then write the answer, token by token or as well as it can be guessed."""
+        (token,) = yield Stretch(slot, prompt.rest, 1)
+        task.opening = False
+        lookup = _Lookup(prompt.tokens)
+        written = 0
+        while not self._sequences.is_end(token):
+            emit(token)
+            written += 1
+            if written == max_tokens:
+                return
+            lookup.append(token)
+            guess = lookup.guess(min(DRAFT, max_tokens - written - 1)) if self._batcher.is_alone else []
+            outputs = yield Stretch(slot, (token, *guess), 1 + len(guess))
+            right = next((i for i, (a, b) in enumerate(zip(guess, outputs, strict=False)) if a != b), len(guess))
+            self._sequences.cut(slot, self._sequences.length(slot) - (len(guess) - right))
+            for guessed in guess[:right]:
+                if self._sequences.is_end(guessed):
+                    return
+                emit(guessed)
+                lookup.append(guessed)
+            written += right
+            token = outputs[right]
+
+    def _reset(self) -> None:
+        """After a task that ended while it was opening: forget what it had half read."""
+        self._sequences.cut(SCRATCH)
+        if not self._prefix:
+            self._sequences.cut(PREFIX)
 
     def close(self) -> None:
         """Give the memory back; the model cannot be used afterwards."""
-        with self._lock:
-            self._context.close()
-            self._model.close()
+        self._batcher.close()
+        self._sequences.close()
+
+
+class _Lookup:
+    """Guesses what follows: what followed the last time that the same `MATCH` tokens stood in prompt or answer."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens: list[int] = []
+        self._places: dict[tuple[int, ...], int] = {}
+        self._match: int | None = None
+        for token in tokens:
+            self.append(token)
+
+    def append(self, token: int) -> None:
+        self._tokens.append(token)
+        last = tuple(self._tokens[-MATCH:])
+        self._match = self._places.get(last)
+        self._places[last] = len(self._tokens)
+
+    def guess(self, count: int) -> list[int]:
+        """At most ``count`` tokens; none when the last ones are new."""
+        return [] if self._match is None else self._tokens[self._match : self._match + count]
+
+
+def _fingerprint(path: Path) -> str:
+    """Tells files of weights apart without reading them whole."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        digest = hashlib.sha256(file.read(1 << 20))
+        file.seek(max(0, size - (1 << 20)))
+        digest.update(file.read())
+    return f"{size} {digest.hexdigest()}"

@@ -81,6 +81,10 @@ class TransformersModel:
         with self._lock:
             yield from self._decode(prompt, max_tokens, stop)
 
+    def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
+        """This engine keeps nothing: a GPU reads a prompt in less time than a state would take to come from disk."""
+        return False
+
     def _decode(self, prompt: list[int], max_tokens: int, stop: Event) -> Iterator[Token]:
         answer: list[int] = []
         shown, memory = "", None
