@@ -50,7 +50,9 @@ READ_AFRESH = 3
 """Sentences nearest to the question that the model reads once more, behind the passages."""
 FEWEST = 3
 """An answer of fewer sentences is filled up with the cited passages' own, where they are near enough."""
-QUOTES = 2
+LOOKED_UP = 4
+"""Passages that a sentence is held against when those found for the question do not support it."""
+QUOTES = 3
 """Sentences quoted when nothing the model wrote is supported."""
 QUOTE_SIMILARITY = 0.5
 """How near to the question, and to what was withheld, a sentence must be to be quoted."""
@@ -156,7 +158,7 @@ class _Run:
 
     def _answered(self) -> Iterator[AnswerEvent]:
         model = self._assistant.model
-        evidence = Evidence([result.chunk for result in self._results], self._assistant.sentence_vectors)
+        evidence = Evidence(self._results, self._assistant.sentence_vectors)
         again = [near.quote for near, _ in evidence.nearest([self._query])[:READ_AFRESH]]
         messages = build_messages(self._question, self._results, self._conversation, model.count, again)
         withheld: list[str] = []
@@ -164,6 +166,10 @@ class _Run:
             if _says_not_found(sentence):
                 return
             supported = evidence.support(sentence)
+            if not supported:
+                supported, found = self._looked_up(sentence)
+                if found:
+                    yield Found(sentence, found)
             if supported:
                 yield self._shown(lead, sentence, supported)
             else:
@@ -172,15 +178,27 @@ class _Run:
         if not self._stop.is_set():
             yield from self._quoted(evidence, withheld)
 
+    def _looked_up(self, sentence: str) -> tuple[list[EvidenceSentence], tuple[SearchResult, ...]]:
+        """What supports a sentence elsewhere in the documents, and the passages that this is in."""
+        if self._stop.is_set():
+            return [], ()
+        results = self._assistant.retriever.search(sentence, LOOKED_UP)
+        supported = Evidence(results, self._assistant.sentence_vectors).support(sentence)
+        passages = {sentence.chunk for sentence in supported}
+        found = tuple(r for r in results if r.chunk in passages and r.chunk not in {o.chunk for o in self._results})
+        self._results += found
+        return supported, found
+
     def _quoted(self, evidence: Evidence, withheld: Sequence[str]) -> Iterator[AnswerEvent]:
         """The documents' own sentences, where the model said little, or nothing that is supported."""
         if self._text:
-            more = evidence.more(self._query, self._supported, self._text)
+            missing = max(0, FEWEST - self._shown_count)
+            quotes = evidence.more(self._query, self._supported, self._text)[:missing]
         else:
             # what the model tried to say, and could not prove, still points to the sentences that answer
             near = evidence.nearest([self._query, *withheld])[:QUOTES]
-            more = [sentence for sentence, similarity in near if similarity >= QUOTE_SIMILARITY]
-        for sentence in more[: max(0, FEWEST - self._shown_count)]:
+            quotes = [sentence for sentence, similarity in near if similarity >= QUOTE_SIMILARITY]
+        for sentence in quotes:
             yield self._shown(" ", plain_text(sentence.quote), [sentence])
 
     def _generated(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:

@@ -14,9 +14,16 @@ from assistant.documents import read_folder
 from assistant.embedding import PACKAGED
 from assistant.errors import AssistantError
 from assistant.index import KnowledgeIndex
+from assistant.models.states import StateStore
 from assistant.models.weights import TABLE
 from assistant.settings import Settings
 from assistant.types import Document
+
+CHARACTERS_A_TOKEN = 4.6
+"""Of English text, as measured on `knowledge/` with the default model."""
+STATE_BYTES_A_TOKEN = 28_700
+"""Of the default model."""
+DEFAULT_MODEL = Settings.__dataclass_fields__["model"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,16 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything that an answer needs. Nothing is changed, fetched or loaded."""
-    checks: tuple[Callable[[Settings], Finding], ...] = (_python, _sqlite, _knowledge, _index, _embedder, _model, _disk)
+    checks: tuple[Callable[[Settings], Finding], ...] = (
+        _python,
+        _sqlite,
+        _knowledge,
+        _index,
+        _embedder,
+        _model,
+        _states,
+        _disk,
+    )
     return [check(settings) for check in checks]
 
 
@@ -88,6 +104,26 @@ def _model(settings: Settings) -> Finding:
         return Finding("model", True, f"{settings.model} in {path}")
     size = f"{weights.size / 1e9:.1f} GB"
     return Finding("model", False, f"{settings.model} is not here yet", f"Run `python -m assistant weights` ({size}).")
+
+
+def _states(settings: Settings) -> Finding:
+    """How many passages the room for what the model has read covers."""
+    if settings.state_bytes == 0:
+        return Finding("states", True, "what the model reads is not kept (ASSISTANT_STATE_GB is 0)")
+    try:
+        with KnowledgeIndex(settings.index, settings.embedder).snapshot() as snapshot:
+            characters = [len(chunk.embedding_text) for chunk in snapshot.all_chunks()]
+    except AssistantError:
+        return Finding("states", True, f"room for {settings.state_gb:g} GB of what the model reads")
+    needed = sum(characters) / CHARACTERS_A_TOKEN * STATE_BYTES_A_TOKEN
+    covered = min(1.0, settings.state_bytes / max(1.0, needed))
+    used = StateStore(settings.states, settings.state_bytes).used() / 1e9
+    remedy = "" if covered == 1.0 else f"Set ASSISTANT_STATE_GB to {needed / 1e9:.0f} to keep every passage."
+    detail = (
+        f"{used:.1f} of {settings.state_gb:g} GB used; the room covers about {covered:.0%} of "
+        f"{len(characters):,} passages with {DEFAULT_MODEL}"
+    )
+    return Finding("states", True, detail, remedy)
 
 
 def _disk(settings: Settings) -> Finding:

@@ -35,8 +35,10 @@ SUPPORT = 0.62
 """The least support (mean of word coverage and cosine) at which a sentence is shown."""
 SUPPORT_COVERAGE = 0.7
 """The least share of its content words that must stand in the cited sentences and their headings."""
-MORE_SIMILARITY = 0.45
-"""How near to the question a sentence of a cited passage must be to fill up a short answer."""
+PASSAGE_SHARE = 0.5
+"""What a place in the best passage is worth, in cosine; in others it is worth less, by their fused score."""
+MORE_SIMILARITY = 0.5
+"""How near to the question a sentence must be to fill up a short answer."""
 KNOWN = 0.75
 """A sentence with this share of its content words in what was said before says nothing new."""
 SECOND_GAIN = 0.15
@@ -129,12 +131,16 @@ class SentenceVectors:
 class Evidence:
     """The sentences of some passages, ready to be held against the sentences of an answer."""
 
-    def __init__(self, chunks: Sequence[Chunk], vectors: SentenceVectors) -> None:
+    def __init__(self, results: Sequence[SearchResult], vectors: SentenceVectors) -> None:
         self._embedder = vectors.embedder
-        self.sentences = [
-            EvidenceSentence(chunk, start, end) for chunk in chunks for start, end in sentence_spans(chunk.text)
-        ]
-        self._vectors = np.vstack([vectors.of(chunk.text) for chunk in chunks]) if chunks else None
+        self.sentences: list[EvidenceSentence] = []
+        rank: list[float] = []
+        for result in results:
+            spans = list(sentence_spans(result.chunk.text))
+            self.sentences += [EvidenceSentence(result.chunk, start, end) for start, end in spans]
+            rank += [PASSAGE_SHARE * result.score / max(results[0].score, 1e-6)] * len(spans)
+        self._rank = np.array(rank, np.float32)
+        self._vectors = np.vstack([vectors.of(result.chunk.text) for result in results]) if results else None
         self._words = [frozenset(stems(plain_text(sentence.quote))) for sentence in self.sentences]
         self._context = [frozenset(stems(sentence.chunk.heading_path)) for sentence in self.sentences]
         self._numbers = [numbers(f"{sentence.quote} {sentence.chunk.heading_path}") for sentence in self.sentences]
@@ -167,22 +173,22 @@ class Evidence:
     def nearest(self, texts: Sequence[str]) -> list[tuple[EvidenceSentence, float]]:
         """The sentences nearest in meaning to all of ``texts``, with their mean cosines, best first.
 
-        A sentence whose content words mostly stand in a nearer one says nothing new and is left out.
+        A sentence of a better passage goes before one that is a little nearer. A sentence whose content words mostly
+        stand in a better one says nothing new and is left out.
         """
         if not self.sentences:
             return []
         cosine = np.mean([self._similarities(plain_text(text)) for text in texts], axis=0)
-        order = [int(i) for i in np.argsort(-cosine)]
+        order = [int(i) for i in np.argsort(-cosine - self._rank)]
         return [(self.sentences[i], float(cosine[i])) for i in self._new(order, frozenset())]
 
     def more(self, question: str, cited: Sequence[EvidenceSentence], said: str) -> list[EvidenceSentence]:
-        """What the cited passages say beside what was ``said``, where it is near the question; best first."""
-        passages = {sentence.chunk for sentence in cited}
-        cosine = self._similarities(plain_text(question)) if passages else np.zeros(0)
+        """What the passages say beside what was ``said``, where it is near the question; best first."""
+        cosine = self._similarities(plain_text(question))
         order = [
             int(i)
-            for i in np.argsort(-cosine)
-            if cosine[i] >= MORE_SIMILARITY and self.sentences[i].chunk in passages and self.sentences[i] not in cited
+            for i in np.argsort(-cosine - self._rank)
+            if cosine[i] >= MORE_SIMILARITY and self.sentences[i] not in cited
         ]
         return [self.sentences[i] for i in self._new(order, frozenset(stems(plain_text(said))))]
 

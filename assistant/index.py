@@ -26,6 +26,10 @@ from assistant.types import Chunk, Document, Vectors
 
 SCHEMA = 1
 DATABASE = "index.sqlite"
+HEADING_WEIGHT = 3.0
+"""What a word in a title or heading counts for, beside one in the text."""
+AT_ONCE = 500
+"""Chunks that one query fetches."""
 _REBUILD = "run `python -m assistant index` to build it again."
 
 
@@ -117,8 +121,9 @@ class Snapshot:
         if not match:
             return {}
         rows = self.database.execute(
-            "SELECT rowid, -bm25(chunks_text) FROM chunks_text WHERE chunks_text MATCH ? ORDER BY rank LIMIT ?",
-            (match, limit),
+            "SELECT rowid, -bm25(chunks_text, :weight, 1.0) AS score FROM chunks_text WHERE chunks_text MATCH :match"
+            " ORDER BY score DESC LIMIT :limit",
+            {"weight": HEADING_WEIGHT, "match": match, "limit": limit},
         )
         return dict(rows)
 
@@ -134,6 +139,14 @@ class Snapshot:
             identifier: Chunk(path, title, tuple(json.loads(headings)), *rest)
             for identifier, path, title, headings, *rest in rows
         }
+
+    def all_chunks(self) -> Iterator[Chunk]:
+        """Every chunk, document by document, in the order of the text."""
+        rows = self.database.execute("SELECT id FROM chunks ORDER BY document, offset").fetchall()
+        for start in range(0, len(rows), AT_ONCE):
+            some = [identifier for (identifier,) in rows[start : start + AT_ONCE]]
+            found = self.chunks(some)
+            yield from (found[identifier] for identifier in some)
 
     def document(self, path: str) -> Document | None:
         """The document of this relative path."""

@@ -13,6 +13,7 @@ from assistant.answering import Assistant
 from assistant.embedding import SentenceEmbedder
 from assistant.errors import AssistantError
 from assistant.indexing import build
+from assistant.reading import ReadAhead
 from assistant.settings import Settings
 from assistant.types import Progress
 
@@ -29,6 +30,7 @@ class Preparation:
         self._on_progress = on_progress
         self.progress = Progress("Starting")
         self.assistant: Assistant | None = None
+        self.reading: ReadAhead | None = None
         self.error: AssistantError | None = None
         self.done = Event()
         """Set when `assistant` or `error` is there."""
@@ -46,7 +48,10 @@ class Preparation:
                 SentenceEmbedder.from_settings(self._settings),
                 self._show,
             )
-            self.assistant = Assistant.from_settings(self._settings, self._show)
+            assistant = Assistant.from_settings(self._settings, self._show)
+            self.reading = ReadAhead(assistant)
+            self.reading.start()
+            self.assistant = assistant
         except AssistantError as error:
             self.error = error
         except Exception as error:  # a fault of ours: said with its kind, so that it can be reported

@@ -188,7 +188,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Event: retrieval is done."""
+    """Event: passages were found, for the question first, and later for a sentence that they do not support."""
 
     query: str
     results: tuple[SearchResult, ...]

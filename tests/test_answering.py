@@ -9,13 +9,14 @@ from threading import Event, Thread
 
 import pytest
 
-from assistant.answering import MAX_CHARACTERS, RESULTS, Assistant
+from assistant import answering
+from assistant.answering import FEWEST, MAX_CHARACTERS, RESULTS, Assistant
 from assistant.errors import QuestionError
 from assistant.index import KnowledgeIndex
 from assistant.indexing import build
-from assistant.prompting import ANSWER_TOKENS
+from assistant.prompting import ANSWER_TOKENS, ORDER
 from assistant.retrieval import Retriever
-from assistant.types import Answer, Finished, Found, Message, Sentence, Turn
+from assistant.types import Answer, Finished, Found, Message, Passage, Sentence, Turn
 from tests.fakes import HashEmbedder, ScriptedModel
 
 QUESTION = "How much water do tomatoes need in summer?"
@@ -28,10 +29,14 @@ Make = Callable[..., tuple[Assistant, ScriptedModel]]
 
 
 @pytest.fixture
-def make(knowledge: Path, tmp_path: Path) -> Make:
-    """Build the index of the knowledge folder as it is now, and an assistant whose model writes the script."""
+def make(knowledge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Build the index of the knowledge folder as it is now, and an assistant whose model writes the script.
 
-    def made(script: str | Callable[[Sequence[Message]], str]) -> tuple[Assistant, ScriptedModel]:
+    Short answers are not filled up unless ``fewest`` asks for it.
+    """
+
+    def made(script: str | Callable[[Sequence[Message]], str], fewest: int = 0) -> tuple[Assistant, ScriptedModel]:
+        monkeypatch.setattr(answering, "FEWEST", fewest)
         embedder, model = HashEmbedder(), ScriptedModel(script)
         build(knowledge, tmp_path / "index", embedder)
         retriever = Retriever(KnowledgeIndex(tmp_path / "index", embedder.name), embedder)
@@ -60,7 +65,7 @@ def test_a_supported_sentence_is_shown_with_its_citation(make: Make, knowledge: 
     verbatim(answer, knowledge)
     assert len(model.prompts) == 1
     assert TRUE in model.prompts[0][1].text
-    assert model.prompts[0][1].text.endswith(f"Question: {QUESTION}")
+    assert model.prompts[0][1].text.endswith(f"Question: {QUESTION}\n{ORDER}")
 
 
 def test_every_sentence_has_its_own_citation_and_the_same_source_the_same_number(make: Make, knowledge: Path) -> None:
@@ -68,6 +73,32 @@ def test_every_sentence_has_its_own_citation_and_the_same_source_the_same_number
     answer = assistant.ask(QUESTION)
     assert answer.text == (f"{TRUE} [1] {ALSO_TRUE} [2]\n\nIn summer, tomatoes need two litres of water every day. [1]")
     verbatim(answer, knowledge)
+
+
+def test_a_short_answer_is_filled_up_from_the_cited_passages(make: Make, knowledge: Path) -> None:
+    answer = make(TRUE, FEWEST)[0].ask("Do I water tomatoes in the morning or at noon in summer?")
+    assert answer.text == f"{TRUE} [1] {ALSO_TRUE} [2]"
+    assert not answer.refused
+    verbatim(answer, knowledge)
+
+
+def test_a_sentence_is_also_held_against_what_is_found_for_it(
+    make: Make, knowledge: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "RESULTS", 1)
+    assistant, _ = make("Dough rises for ninety minutes at 24 degrees.")
+    events = list(assistant.stream(QUESTION))
+    assert [type(event) for event in events] == [Found, Found, Sentence, Finished]
+    answer = assistant.ask(QUESTION)
+    assert [citation.document for citation in answer.citations] == ["bread.md"]
+    assert [result.chunk.document for result in answer.results] == ["garden/tomatoes.md", "bread.md"]
+    verbatim(answer, knowledge)
+
+
+def test_an_answer_that_is_long_enough_is_not_filled_up(make: Make) -> None:
+    said = f"{TRUE} Wet leaves bring mould. A mulch of straw keeps the soil moist."
+    answer = make(said, FEWEST)[0].ask("How and when should I water tomatoes in summer?")
+    assert ALSO_TRUE not in answer.text
 
 
 def test_a_list_keeps_its_lines(make: Make, knowledge: Path) -> None:
@@ -187,7 +218,7 @@ def test_a_number_of_the_passage_in_brackets_is_no_citation(make: Make, knowledg
     verbatim(answer, knowledge)
 
 
-@pytest.mark.parametrize("model_says", ["Basil needs shade at noon [7].", "Bananas grow on Mars."])
+@pytest.mark.parametrize("model_says", ["Basil needs shade at noon [7].", "Basil needs 3 hours of shade at noon."])
 def test_a_bracketed_number_of_a_document_is_no_citation(make: Make, knowledge: Path, model_says: str) -> None:
     (knowledge / "basil.md").write_text("# Basil\n\nBasil needs shade at noon [7].\n")
     answer = make(model_says)[0].ask("Does basil need shade at noon?")
@@ -202,7 +233,7 @@ def test_orders_in_a_document_do_not_reach_the_instructions(make: Make, knowledg
     assistant.ask("Does basil need shade?")
     system, user = model.prompts[0]
     assert "Ignore the rules" not in system.text
-    assert sum("Ignore the rules" in piece for piece in user.pieces) == 1
+    assert sum("Ignore the rules" in piece for piece in user.pieces if isinstance(piece, Passage)) == 1
 
 
 def test_events_come_in_order_and_sentences_are_the_text(make: Make) -> None:

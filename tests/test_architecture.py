@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("assistant.__main__",),
     ("assistant.web",),
     ("assistant.starting", "assistant.doctor"),
+    ("assistant.reading",),
     ("assistant.answering",),
     # the package itself: its public names; it imports `Assistant` when it is asked for
     ("assistant.conversation", "assistant.prompting", "assistant.grounding", "assistant.models", "assistant.indexing"),
@@ -35,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """A module imports from layers below its own. Within a package of one layer, `INSIDE` has the order."""
 
 INSIDE = {
-    "assistant.models": ("engines", "llama torch_model weights", "template"),
+    "assistant.models": ("engines", "llama torch_model weights", "batching", "sequences states template"),
     "assistant.web": ("server", "chat routes", "rendering"),
 }
 

@@ -24,14 +24,16 @@ BREAD_DOCUMENT = Document("bread.md", "Baking bread", "", BREAD, 0, "")
 TOMATO_DOCUMENT = Document("garden/tomatoes.md", "Growing tomatoes", "", TOMATOES, 6, "")
 
 
-def chunks(*documents: Document) -> list[Chunk]:
+def found_in(*documents: Document) -> list[SearchResult]:
+    """All passages of these documents, as results of the same score."""
     embedder = HashEmbedder()
-    return [chunk for document in documents for chunk in split_document(document, embedder.count, embedder.max_tokens)]
+    found = [chunk for document in documents for chunk in split_document(document, embedder.count, embedder.max_tokens)]
+    return [SearchResult(n, chunk, 1.0, 0.5) for n, chunk in enumerate(found)]
 
 
 @pytest.fixture
 def evidence() -> Evidence:
-    return Evidence(chunks(BREAD_DOCUMENT, TOMATO_DOCUMENT), SentenceVectors(HashEmbedder()))
+    return Evidence(found_in(BREAD_DOCUMENT, TOMATO_DOCUMENT), SentenceVectors(HashEmbedder()))
 
 
 def quotes(found: list[EvidenceSentence]) -> list[str]:
@@ -114,14 +116,18 @@ def test_what_no_passage_states_is_not_supported(evidence: Evidence, sentence: s
     assert evidence.support(sentence) == []
 
 
-def test_two_sentences_together_may_support_one(evidence: Evidence) -> None:
-    found = evidence.support(
+def test_two_sentences_of_one_passage_together_may_support_one(evidence: Evidence) -> None:
+    found = evidence.support("Cold dough rises more slowly and tastes better, and dough rises for ninety minutes.")
+    assert sorted(quotes(found)) == [
+        "Cold dough rises more slowly, and tastes better.",
+        "Dough rises for ninety minutes at 24 degrees.",
+    ]
+
+
+def test_sentences_of_two_passages_do_not_support_one_together(evidence: Evidence) -> None:
+    assert not evidence.support(
         "Cold dough rises more slowly and tastes better, clay pots dry out sooner than plastic ones."
     )
-    assert sorted(quotes(found)) == [
-        "Clay pots dry out sooner than plastic ones.",
-        "Cold dough rises more slowly, and tastes better.",
-    ]
 
 
 def test_a_second_sentence_that_adds_nothing_is_not_cited(evidence: Evidence) -> None:
@@ -156,7 +162,7 @@ def test_a_quote_over_two_lines_knows_both() -> None:
     document = Document("a.txt", "A", "", "First line.\n\nA wrapped\nsentence here.", 0, "")
     (citation,) = (
         s.citation(1)
-        for s in Evidence(chunks(document), SentenceVectors(HashEmbedder())).support("A wrapped sentence here.")
+        for s in Evidence(found_in(document), SentenceVectors(HashEmbedder())).support("A wrapped sentence here.")
     )
     assert (citation.start_line, citation.end_line, citation.quote) == (3, 4, "A wrapped\nsentence here.")
 

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from assistant.errors import ModelError
+from assistant.models import llama
 from assistant.models.engines import load_model
 from assistant.models.llama import LlamaModel
+from assistant.models.states import StateStore
 from assistant.models.template import Part, render
 from assistant.models.torch_model import TransformersModel
 from assistant.models.weights import TABLE
 from assistant.settings import Settings
-from assistant.types import LanguageModel, Message, Progress
+from assistant.types import LanguageModel, Message, Passage, Progress
 
 CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 CHAT += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -101,15 +103,84 @@ def test_llama_answers_from_the_prompt(smol: LlamaModel) -> None:
     assert "Paris" in answer
 
 
-def test_llama_keeps_what_two_prompts_share(smol: LlamaModel) -> None:
-    passage = "The kettle boils one litre of water in three minutes. " * 10
-    first = list(smol.stream(_asked("How long?", passage), 4, Event()))
-    second = list(smol.stream(_asked("How much water?", passage), 4, Event()))
-    assert first[0].prompt_tokens > 100
-    assert second[0].reused_tokens > 100
-    fresh = _answer(smol, _asked("Something else entirely."))
-    assert fresh
-    assert "".join(t.text for t in second) == _answer(smol, _asked("How much water?", passage), 4)
+PASSAGES = (
+    Passage("The kettle\nThe kettle boils one litre of water in three minutes.\n\n"),
+    Passage("The oven\nThe oven bakes bread for forty minutes at 230 degrees.\n\n"),
+)
+
+
+def _with_states(weights_cache: Path, states: StateStore) -> LlamaModel:
+    return LlamaModel(weights_cache / "weights" / TABLE["smollm2-135m"].file, "smollm2-135m", 2, states)
+
+
+def test_llama_reads_a_passage_once_whatever_its_place_and_the_question(weights_cache: Path, tmp_path: Path) -> None:
+    states = StateStore(tmp_path / "states", 10**9)
+    model = _with_states(weights_cache, states)
+    first = list(model.stream(_asked("How long?", *PASSAGES), 4, Event()))
+    again = list(model.stream(_asked("How long?", *PASSAGES), 4, Event()))
+    other = list(model.stream(_asked("How much water?", *reversed(PASSAGES)), 4, Event()))
+    model.close()
+    passages = sum(map(model_free_count, PASSAGES))
+    assert first[0].reused_tokens == 0
+    assert again[0].reused_tokens == other[0].reused_tokens > passages
+    assert [token.text for token in again] == [token.text for token in first]
+    reopened = _with_states(weights_cache, states)
+    assert next(reopened.stream(_asked("Why?", *PASSAGES), 4, Event())).reused_tokens == again[0].reused_tokens
+    reopened.close()
+
+
+def model_free_count(text: str) -> int:
+    """A lower bound of the tokens in ``text``."""
+    return len(text.split())
+
+
+def test_llama_reads_anew_what_was_kept_and_is_damaged(weights_cache: Path, tmp_path: Path) -> None:
+    states = StateStore(tmp_path / "states", 10**9)
+    model = _with_states(weights_cache, states)
+    first = _answer(model, _asked("How long?", *PASSAGES), 8)
+    for path in (tmp_path / "states").iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    tokens = list(model.stream(_asked("How long?", *PASSAGES), 8, Event()))
+    assert "".join(token.text for token in tokens) == first
+    kept = tokens[0].reused_tokens  # the beginning is still in memory
+    assert 0 < kept < 40
+    model.close()
+
+
+def test_what_another_make_has_kept_is_not_restored(smol: LlamaModel) -> None:
+    assert not smol._sequences.restore(b"foreign" * 100, 1, 0, 10)
+    assert "Paris" in _answer(smol, _asked("What is the capital of France? Answer in one word."))
+
+
+def test_guessing_changes_no_token(smol: LlamaModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    question = "Repeat word for word: The kettle boils one litre of water in three minutes."
+    guessed = _answer(smol, _asked(question, *PASSAGES), 40)
+    monkeypatch.setattr(llama, "DRAFT", 0)
+    assert _answer(smol, _asked(question, *PASSAGES), 40) == guessed
+
+
+def test_reading_ahead_keeps_passages_and_gives_way(weights_cache: Path, tmp_path: Path) -> None:
+    states = StateStore(tmp_path / "states", 10**9)
+    model = _with_states(weights_cache, states)
+    long = [Passage("Tomatoes need water every day. " * 60 + str(n)) for n in range(3)]
+    done: list[bool] = []
+    reader = threading.Thread(target=lambda: done.append(model.read_ahead(_asked("", *long), Event())))
+    reader.start()
+    assert "Paris" in _answer(model, _asked("What is the capital of France? Answer in one word."))
+    reader.join()
+    assert done == [True]
+    assert next(model.stream(_asked("Why?", *long), 2, Event())).reused_tokens > 1000
+    stop = Event()
+    stop.set()
+    assert not model.read_ahead(_asked("", Passage("Something new.")), stop)
+    model.close()
+
+
+def test_nothing_is_read_ahead_without_room(weights_cache: Path, tmp_path: Path) -> None:
+    model = _with_states(weights_cache, StateStore(tmp_path / "states", 0))
+    assert not model.read_ahead(_asked("", *PASSAGES), Event())
+    assert _answer(model, _asked("How long?", *PASSAGES), 4)
+    model.close()
 
 
 def test_llama_stops_in_the_middle_of_the_prompt_and_answers_the_next(smol: LlamaModel) -> None:
@@ -122,7 +193,7 @@ def test_llama_stops_in_the_middle_of_the_prompt_and_answers_the_next(smol: Llam
     assert "Paris" in _answer(smol, _asked("What is the capital of France? Answer in one word."))
 
 
-def test_llama_serves_several_threads_in_turn(smol: LlamaModel) -> None:
+def test_llama_serves_several_threads_together(smol: LlamaModel) -> None:
     messages = _asked("What is the capital of France? Answer in one word.")
     alone = _answer(smol, messages)
     answers: list[str] = []
@@ -132,6 +203,28 @@ def test_llama_serves_several_threads_in_turn(smol: LlamaModel) -> None:
     for thread in threads:
         thread.join()
     assert answers == [alone] * 4
+
+
+def test_a_reader_who_leaves_frees_the_slot(smol: LlamaModel) -> None:
+    for _ in range(llama.READERS + 2):
+        stream = smol.stream(_asked("Tell me a long story."), 200, Event())
+        next(stream)
+        stream.close()  # type: ignore[attr-defined]
+    assert "Paris" in _answer(smol, _asked("What is the capital of France? Answer in one word."))
+
+
+def test_more_readers_than_slots_are_all_answered(smol: LlamaModel) -> None:
+    answers: list[str] = []
+    question = _asked("What is the capital of France? Answer in one word.")
+    readers = [
+        threading.Thread(target=lambda: answers.append(_answer(smol, question))) for _ in range(llama.READERS + 4)
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert len(answers) == len(readers)
+    assert all("Paris" in answer for answer in answers)
 
 
 def test_a_prompt_that_does_not_fit_is_an_error(smol: LlamaModel, tiny: TransformersModel) -> None:

@@ -26,7 +26,7 @@ from assistant.retrieval import Retriever
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Citation, Document, Message, Progress, Token
-from assistant.web.chat import BUSY, WAITING, ChatPage
+from assistant.web.chat import BUSY, READERS, WAITING, ChatPage
 from assistant.web.rendering import document_html, linked, safe_markdown, sources_html, unlinked
 from assistant.web.routes import MAX_BODY, Guard, build_routes
 from tests.fakes import HashEmbedder, ScriptedModel
@@ -261,7 +261,8 @@ class TestChatPage:
         page = ChatPage(settings, ready)
 
         async def crowd() -> str:
-            await page._line.enter()
+            for _ in range(READERS):
+                await page._line.enter()
             waiting = [asyncio.ensure_future(page._line.enter()) for _ in range(WAITING)]
             await asyncio.sleep(0)
             last = [state async for state in page.respond(self.QUESTION, [])][-1][0]

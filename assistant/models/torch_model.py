@@ -6,6 +6,7 @@ citations.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from threading import Event, Lock
 from typing import Any
@@ -87,13 +88,12 @@ class TransformersModel:
 
     def _decode(self, prompt: list[int], max_tokens: int, stop: Event) -> Iterator[Token]:
         answer: list[int] = []
-        shown, memory = "", None
+        shown, memory = "", self._memory()
         unread = prompt
         while len(answer) < max_tokens and not stop.is_set():
             with self._torch.inference_mode():
                 tokens = self._torch.tensor([unread], device=self._device)
-                output = self._model(input_ids=tokens, past_key_values=memory, use_cache=True)
-            memory = output.past_key_values
+                output = self._model(input_ids=tokens, use_cache=True, **memory)
             token = int(output.logits[0, -1].argmax())
             if token in self._ends:
                 return
@@ -104,6 +104,13 @@ class TransformersModel:
             grown = text[len(shown) :] if not text.endswith("\ufffd") else ""
             shown += grown
             yield Token(grown, len(prompt), 0)
+
+    def _memory(self) -> dict[str, Any]:
+        """A new memory, under the name that this version of transformers has for it."""
+        from transformers import DynamicCache
+
+        names = inspect.signature(self._model.forward).parameters
+        return {"cache" if "cache" in names else "past_key_values": DynamicCache(config=self._model.config)}
 
     def _filled(self, messages: list[tuple[Role, str]]) -> str:
         turns = [{"role": role, "content": content} for role, content in messages]

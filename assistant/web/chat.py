@@ -1,7 +1,7 @@
 """The chat page, on Gradio: it renders the events of `Assistant.stream` and nothing else.
 
-One reader is answered at a time, the others wait in order and are told so; a reader who stops or leaves frees the
-model at once. The conversation lives in the reader's browser; nothing of it is kept here.
+A few readers are answered at a time, the others wait in order and are told so; a reader who stops or leaves makes room
+at once. The conversation lives in the reader's browser; nothing of it is kept here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from threading import Event
 from typing import Any
@@ -24,6 +25,8 @@ from assistant.starting import Preparation
 from assistant.types import Answer, AnswerEvent, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
 from assistant.web.rendering import linked, safe_markdown, sources_html, unlinked
 
+READERS = 8
+"""Readers who are answered at the same time."""
 WAITING = 12
 """Readers who may wait; one more is asked to come back later."""
 BUSY = "Many people are asking right now, and the line is full. Please ask again in a minute."
@@ -38,10 +41,10 @@ EXAMPLES = [
 
 
 class Line:
-    """Readers waiting for the one model, first come, first served."""
+    """Readers waiting for one of the places, first come, first served."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()
+        self._places = asyncio.Semaphore(READERS)
         self.waiting = 0
 
     async def enter(self) -> bool:
@@ -50,14 +53,14 @@ class Line:
             return False
         self.waiting += 1
         try:
-            await self._turn.acquire()
+            await self._places.acquire()
         finally:
             self.waiting -= 1
         return True
 
     def leave(self) -> None:
         """Let the next one in."""
-        self._turn.release()
+        self._places.release()
 
 
 class ChatPage:
@@ -184,8 +187,9 @@ class ChatPage:
             text, citations, results = "", tuple[Citation, ...](), tuple[SearchResult, ...]()
             async for event in _in_thread(assistant.stream(question, conversation, stop), stop):
                 if isinstance(event, Found):
-                    results = event.results
-                    yield f"*Reading {len(results)} passages …*", NO_SOURCES
+                    results += event.results
+                    if not text:
+                        yield f"*Reading {len(results)} passages …*", NO_SOURCES
                 elif isinstance(event, Sentence):
                     text += linked(safe_markdown(event.text), event.citations)
                     citations += event.citations
@@ -234,6 +238,9 @@ def _final(answer: Answer, text: str) -> str:
     return text or "*Stopped.*"
 
 
+_WORKERS = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+
+
 async def _in_thread(events: Iterator[AnswerEvent], stop: Event) -> AsyncIterator[AnswerEvent]:
     """The events of a generator that blocks, which runs in a thread; closing this one stops that one."""
     loop = asyncio.get_running_loop()
@@ -247,7 +254,7 @@ async def _in_thread(events: Iterator[AnswerEvent], stop: Event) -> AsyncIterato
         except Exception as error:
             loop.call_soon_threadsafe(queue.put_nowait, error)
 
-    worker = loop.run_in_executor(None, work)
+    worker = loop.run_in_executor(_WORKERS, work)
     try:
         while (item := await queue.get()) is not None:
             if isinstance(item, Exception):

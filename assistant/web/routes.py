@@ -45,6 +45,7 @@ def build_routes(settings: Settings, preparation: Preparation) -> list[Route]:
         if assistant is None:
             step = str(preparation.error or describe(preparation.progress))
             return JSONResponse({"status": "starting", "step": step}, status_code=503)
+        reading = preparation.reading
         with assistant.retriever.index.snapshot() as snapshot:
             documents, chunks = snapshot.counts()
         return JSONResponse(
@@ -54,6 +55,7 @@ def build_routes(settings: Settings, preparation: Preparation) -> list[Route]:
                 "chunks": chunks,
                 "model": assistant.model.name,
                 "embedder": settings.embedder,
+                "passages_read": reading.read if reading else 0,
             }
         )
 

@@ -1,0 +1,83 @@
+"""Reads the passages in idle time, before anybody asks about them.
+
+A passage that the model has read before is answered from in a fraction of the time (see `models.llama`). The most
+useful are read first: every document's first passage, then every document's second, and so on. A question always goes
+before, and when the room on disk is used up the reading ends. This module does not know what a model keeps, or where.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from threading import Event, Thread
+
+from assistant.answering import Assistant
+from assistant.errors import AssistantError
+from assistant.prompting import build_messages
+from assistant.types import Chunk, SearchResult
+
+LOOK_SECONDS = 30.0
+"""How often it is looked whether the documents have changed."""
+PAUSE_SECONDS = 0.2
+"""Between two passages the machine is left alone."""
+
+
+class ReadAhead:
+    """Reads every passage of an assistant's index once, and again after it has changed.
+
+    ``read`` of ``total`` passages are ready; both may be read from any thread.
+    """
+
+    def __init__(self, assistant: Assistant) -> None:
+        self._assistant = assistant
+        self.read = 0
+        self.total = 0
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="reading-ahead", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, in the middle of a passage if need be."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        known: list[Chunk] = []
+        while not self._stop.is_set():
+            try:
+                with self._assistant.retriever.index.snapshot() as snapshot:
+                    chunks = list(snapshot.all_chunks())
+            except AssistantError:
+                chunks = known  # the index is being made anew; a question says so, and we look again
+            if chunks != known:
+                known = chunks
+                self._read_all(chunks)
+            self._stop.wait(LOOK_SECONDS)
+
+    def _read_all(self, chunks: list[Chunk]) -> None:
+        self.read, self.total = 0, len(chunks)
+        room = True
+        for chunk in most_useful_first(chunks):
+            if self._stop.is_set():
+                return
+            self._assistant.sentence_vectors.of(chunk.text)
+            if room:
+                result = SearchResult(0, chunk, 0.0, 0.0)
+                messages = build_messages("", [result], (), self._assistant.model.count)
+                room = self._assistant.model.read_ahead(messages, self._stop)
+                self.read += room
+            time.sleep(PAUSE_SECONDS)
+
+
+def most_useful_first(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """Every document's first passage, which says what it is about, then every document's second, and so on."""
+    seen: dict[str, int] = defaultdict(int)
+    ranked = []
+    for position, chunk in enumerate(chunks):
+        ranked.append((seen[chunk.document], position, chunk))
+        seen[chunk.document] += 1
+    return [chunk for _, _, chunk in sorted(ranked, key=lambda entry: entry[:2])]
