@@ -7,9 +7,9 @@ import sys
 
 from assistant.errors import AssistantError
 from assistant.settings import Settings
-from evaluation import questions, retrieval
+from evaluation import answers, questions, retrieval
 
-METRICS = {"retrieval": retrieval.run, "questions": questions.run}
+METRICS = {"answers": answers.run, "retrieval": retrieval.run, "questions": questions.run}
 
 
 def main() -> int:

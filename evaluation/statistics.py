@@ -23,7 +23,7 @@ def interval(values: Sequence[float], seed: int = 0, rounds: int = 2000) -> dict
 
 def show(value: dict[str, float]) -> str:
     """``.944 (.931–.956)``."""
-    mean, low, high = (f"{value[key]:.3f}".removeprefix("0") for key in ("mean", "low", "high"))
+    mean, low, high = (f"{value[key]:.3f}".replace("0.", ".", 1) for key in ("mean", "low", "high"))
     return f"{mean} ({low}–{high})"
 
 
