@@ -198,7 +198,7 @@ class _Run:
             # what the model tried to say, and could not prove, still points to the sentences that answer
             near = evidence.nearest([self._query, *withheld])[:QUOTES]
             quotes = [sentence for sentence, similarity in near if similarity >= QUOTE_SIMILARITY]
-        for sentence in quotes:
+        for sentence in sorted(quotes, key=evidence.sentences.index):  # as they follow each other in their passage
             yield self._shown(" ", plain_text(sentence.quote), [sentence])
 
     def _generated(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,9 @@
 """Sentence ↔ evidence: is there enough to answer, what supports a sentence, what is cited.
 
 A sentence of an answer is supported when one or two sentences of the passages hold most of its content words, mean
-nearly the same (cosine of their embeddings), and state every number in it. Citations are made here, from the
-documents' own sentences; the model has no say in them. Names and negations are not yet checked on their own.
+nearly the same (cosine of their embeddings), and state every number in it, beside the names that carry numbers of their
+own. Citations are made here, from the documents' own sentences; the model has no say in them. Other names, and
+negations, are not yet checked.
 
 This module does not know how passages were found or how text is generated.
 """
@@ -55,6 +56,7 @@ _NUMBER_WORDS = {
     **{"hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000"},
 }
 _STEMMER = snowballstemmer.stemmer("english")
+_NAME = re.compile(r"\b[A-Za-z]+[-.]?\d[\w.-]*")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -139,6 +141,7 @@ class Evidence:
             spans = list(sentence_spans(result.chunk.text))
             self.sentences += [EvidenceSentence(result.chunk, start, end) for start, end in spans]
             rank += [PASSAGE_SHARE * result.score / max(results[0].score, 1e-6)] * len(spans)
+        self._names = [names(f"{sentence.quote} {sentence.chunk.heading_path}") for sentence in self.sentences]
         self._rank = np.array(rank, np.float32)
         self._vectors = np.vstack([vectors.of(result.chunk.text) for result in results]) if results else None
         self._words = [frozenset(stems(plain_text(sentence.quote))) for sentence in self.sentences]
@@ -166,9 +169,17 @@ class Evidence:
         covered = self._coverage(words, chosen)
         if covered < SUPPORT_COVERAGE or (covered + float(cosine[best])) / 2 < SUPPORT:
             return []
-        if not numbers(claim) <= frozenset().union(*(self._numbers[i] for i in chosen)):
-            return []
-        return [self.sentences[i] for i in chosen]
+        return [self.sentences[i] for i in chosen] if self._states_numbers(claim, chosen) else []
+
+    def _states_numbers(self, claim: str, chosen: Sequence[int]) -> bool:
+        """Whether every number of the claim stands in these sentences, beside the names that the claim gives it to."""
+        named = names(claim)
+        for number in numbers(claim):
+            holding = [i for i in chosen if number in self._numbers[i]]
+            # "GPT-4 is large" and "GPT-3 has 175 billion" do not make "GPT-4 has 175 billion"
+            if not any(named <= self._names[i] for i in holding):
+                return False
+        return True
 
     def nearest(self, texts: Sequence[str]) -> list[tuple[EvidenceSentence, float]]:
         """The sentences nearest in meaning to all of ``texts``, with their mean cosines, best first.
@@ -216,6 +227,11 @@ def numbers(text: str) -> frozenset[str]:
     digits = {number.replace(",", "").rstrip(".") for number in _NUMBER.findall(text)}
     words = re.findall(r"[a-z]+", text.lower())
     return frozenset(digits | {_NUMBER_WORDS[word] for word in words if word in _NUMBER_WORDS})
+
+
+def names(text: str) -> frozenset[str]:
+    """The names in ``text`` that carry a number, such as GPT-4 or DINOv2, in lower case: those are easily mixed up."""
+    return frozenset(name.rstrip(".").lower() for name in _NAME.findall(text))
 
 
 def stems(text: str) -> list[str]:
