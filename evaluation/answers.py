@@ -16,21 +16,18 @@ import string
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from threading import Event
 from typing import Any
 
 import numpy as np
 
 from assistant.answering import READ_AFRESH, Assistant
-from assistant.embedding import SentenceEmbedder
 from assistant.grounding import Evidence
-from assistant.indexing import build
 from assistant.progress import ProgressBar
 from assistant.prompting import build_messages
 from assistant.settings import Settings
 from assistant.types import Message
-from evaluation.data import FOLDER, Query, read_queries, write_corpus
+from evaluation.data import FOLDER, Query, open_corpus, read_queries
 from evaluation.statistics import interval, keep, show
 
 PASSAGES = 4
@@ -40,11 +37,8 @@ MAX_WORDS = 80
 
 def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
     """Ask the first ``limit`` questions of nq in both ways."""
-    folder = settings.cache / "evaluation"
-    settings = replace(settings, knowledge=folder / "corpus", index=folder / "index")
-    write_corpus(settings.knowledge)
+    settings = open_corpus(settings)
     with ProgressBar() as bar:
-        build(settings.knowledge, settings.index, SentenceEmbedder.from_settings(settings), bar.show)
         assistant = Assistant.from_settings(settings, bar.show)
     rows = [_both(assistant, query) for query in read_queries("nq", limit)]
     result = {"model": assistant.model.name, "set": "nq", "seed": seed, **_summary(rows, seed), "rows": rows}

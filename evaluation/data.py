@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from assistant.embedding import SentenceEmbedder
+from assistant.indexing import build
+from assistant.progress import ProgressBar
+from assistant.settings import Settings
 from assistant.types import Conversation, Turn
 
 FOLDER = Path(__file__).parent
@@ -65,6 +69,16 @@ def write_corpus(folder: Path) -> None:
         for row in _rows(FOLDER / "data" / name / "corpus.jsonl"):
             heading = f"# {row['title']}\n\n" if row["title"] else ""
             (folder / file_name(name, row["_id"])).write_text(heading + row["text"], encoding="utf-8")
+
+
+def open_corpus(settings: Settings) -> Settings:
+    """All three corpora, written and indexed in the cache folder: the settings that search them."""
+    folder = settings.cache / "evaluation"
+    settings = replace(settings, knowledge=folder / "corpus", index=folder / "index")
+    write_corpus(settings.knowledge)
+    with ProgressBar() as bar:
+        build(settings.knowledge, settings.index, SentenceEmbedder.from_settings(settings), bar.show)
+    return settings
 
 
 def file_name(name: str, identifier: str) -> str:

@@ -10,7 +10,6 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,10 @@ import numpy as np
 from assistant import retrieval
 from assistant.answering import open_retriever
 from assistant.conversation import standalone
-from assistant.embedding import SentenceEmbedder
 from assistant.index import Snapshot
-from assistant.indexing import build
-from assistant.progress import ProgressBar
 from assistant.settings import Settings
 from assistant.types import Vectors
-from evaluation.data import SETS, Query, read_queries, write_corpus
+from evaluation.data import SETS, Query, open_corpus, read_queries
 from evaluation.statistics import interval, keep, show
 
 BASELINE = {"clapnq": 0.939, "nq": 0.942, "mtrag_un": 0.728}
@@ -35,12 +31,7 @@ Ranking = Callable[[Snapshot, Vectors, str], Mapping[int, float]]
 
 def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
     """Measure all sets; ``limit`` queries of each."""
-    folder = settings.cache / "evaluation"
-    settings = replace(settings, knowledge=folder / "corpus", index=folder / "index")
-    write_corpus(settings.knowledge)
-    with ProgressBar() as bar:
-        build(settings.knowledge, settings.index, SentenceEmbedder.from_settings(settings), bar.show)
-    retriever = open_retriever(settings)
+    retriever = open_retriever(open_corpus(settings))
     halves: dict[str, Ranking] = {
         "fused": lambda snapshot, vector, words: retrieval.fused(snapshot, vector, words)[0],
         "dense": lambda snapshot, vector, _: snapshot.nearest(vector, retrieval.CANDIDATES),
