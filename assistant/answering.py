@@ -49,7 +49,7 @@ RESULTS = 8
 READ_AFRESH = 3
 """Sentences nearest to the question that the model reads once more, behind the passages."""
 FEWEST = 3
-"""An answer of fewer sentences is filled up with the cited passages' own, where they are near enough."""
+"""An answer of fewer sentences is filled up with the passages' own, where they are near enough to the question."""
 LOOKED_UP = 4
 """Passages that a sentence is held against when those found for the question do not support it."""
 QUOTES = 3
@@ -184,8 +184,8 @@ class _Run:
             return [], ()
         results = self._assistant.retriever.search(sentence, LOOKED_UP)
         supported = Evidence(results, self._assistant.sentence_vectors).support(sentence)
-        passages = {sentence.chunk for sentence in supported}
-        found = tuple(r for r in results if r.chunk in passages and r.chunk not in {o.chunk for o in self._results})
+        new = {sentence.chunk for sentence in supported} - {result.chunk for result in self._results}
+        found = tuple(result for result in results if result.chunk in new)
         self._results += found
         return supported, found
 

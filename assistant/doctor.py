@@ -23,7 +23,7 @@ CHARACTERS_A_TOKEN = 4.6
 """Of English text, as measured on `knowledge/` with the default model."""
 STATE_BYTES_A_TOKEN = 28_700
 """Of the default model."""
-DEFAULT_MODEL = Settings.__dataclass_fields__["model"].default
+DEFAULT_MODEL = Settings().model
 
 
 @dataclass(frozen=True, slots=True)

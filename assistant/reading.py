@@ -10,7 +10,9 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from threading import Event, Thread
+from typing import Any
 
 from assistant.answering import Assistant
 from assistant.errors import AssistantError
@@ -46,15 +48,14 @@ class ReadAhead:
         self._thread.join()
 
     def _run(self) -> None:
-        known: list[Chunk] = []
+        known: Any = None
         while not self._stop.is_set():
-            try:
-                with self._assistant.retriever.index.snapshot() as snapshot:
-                    chunks = list(snapshot.all_chunks())
-            except AssistantError:
-                chunks = known  # the index is being made anew; a question says so, and we look again
-            if chunks != known:
-                known = chunks
+            chunks: list[Chunk] = []
+            # without an index a question says what to do, and we look again
+            with suppress(AssistantError), self._assistant.retriever.index.snapshot() as snapshot:
+                if snapshot.store is not known:  # every generation has a store of its own
+                    chunks, known = list(snapshot.all_chunks()), snapshot.store
+            if chunks:
                 self._read_all(chunks)
             self._stop.wait(LOOK_SECONDS)
 

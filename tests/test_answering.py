@@ -75,7 +75,7 @@ def test_every_sentence_has_its_own_citation_and_the_same_source_the_same_number
     verbatim(answer, knowledge)
 
 
-def test_a_short_answer_is_filled_up_from_the_cited_passages(make: Make, knowledge: Path) -> None:
+def test_a_short_answer_is_filled_up_from_the_passages(make: Make, knowledge: Path) -> None:
     answer = make(TRUE, FEWEST)[0].ask("Do I water tomatoes in the morning or at noon in summer?")
     assert answer.text == f"{TRUE} [1] {ALSO_TRUE} [2]"
     assert not answer.refused

@@ -4,12 +4,14 @@ Nearly all the time before an answer's first word goes into reading the prompt, 
 that were known before. So the state of each passage (its keys and values) is computed once, behind the fixed beginning
 of every prompt, kept on disk, and *spliced* into later prompts: restored, moved to its place (the rotary positions are
 turned by the difference), and joined. Only what depends on the question is read afresh. A spliced passage has not seen
-the passages before it, which costs a little quality; sentences that stand in the prompt once more, behind the passages
-(see `prompting`), buy it back. Prompt Cache (Gim et al., MLSys 2024) and TurboRAG (2024) describe the idea.
+the passages before it, which costs quality (README has the figures); sentences that stand in the prompt once more,
+behind the passages (see `prompting`), are there to buy some of it back. Prompt Cache (Gim et al., MLSys 2024) and
+TurboRAG (2024) describe the idea.
 
 Answers here quote their passages, so the next tokens can often be guessed: where the last tokens of the answer stand
 in the prompt, what follows them there is proposed, and all of it is checked in one batch, which costs less than reading
-it one by one (prompt lookup). What is not what the model would have written itself is dropped.
+it one by one (prompt lookup). What is not what the model writes itself is dropped. A batch of several
+tokens rounds otherwise than single ones, so where two tokens are nearly equally likely the other one may come.
 
 Several readers are served at once by `batching`. The engine knows nothing of documents or citations.
 """
@@ -143,7 +145,7 @@ class LlamaModel:
 
         def work(task: Task, slot: int) -> Work:
             yield from self._begin(prefix)
-            yield from self._read_passage(prefix, passage)
+            yield from self._read_once(prefix, passage, SCRATCH)
             self._sequences.cut(SCRATCH)
 
         while self._batcher.busy and not stop.is_set():
@@ -176,7 +178,7 @@ class LlamaModel:
         self._sequences.copy(PREFIX, slot)
         start = len(prompt.prefix)
         for passage in prompt.passages:
-            reused += yield from self._read_passage(prompt.prefix, passage)
+            reused += yield from self._read_once(prompt.prefix, passage, SCRATCH)
             self._sequences.move(SCRATCH, start, self._sequences.length(slot) - start)
             self._sequences.copy(SCRATCH, slot)
             self._sequences.cut(SCRATCH)
@@ -193,10 +195,6 @@ class LlamaModel:
             reused = yield from self._read_once((), prefix, PREFIX)
         self._prefix = prefix
         return reused
-
-    def _read_passage(self, prefix: tuple[int, ...], passage: tuple[int, ...]) -> Generator[Stretch, list[int], int]:
-        """Bring the passage into `SCRATCH`, as it is when it stands first."""
-        return (yield from self._read_once(prefix, passage, SCRATCH))
 
     def _read_once(
         self, prefix: tuple[int, ...], tokens: tuple[int, ...], sequence: int

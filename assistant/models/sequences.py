@@ -71,7 +71,8 @@ class Sequences:
         self._sampler: Any = llama_cpp.LlamaSampler(llama_cpp.LlamaSamplerChainParams())
         self._sampler.add_greedy()
         self._lengths = [0] * count
-        self._state_bytes = 28_000
+        self.state_bytes = 28_000
+        """Bytes of saved state a token, as last seen; before that, those of the default model."""
 
     def _parameters(self, threads: int, count: int) -> Any:
         parameters = self._llama.LlamaContextParams()
@@ -139,16 +140,11 @@ class Sequences:
         self._context.memory_seq_rm(sequence, length if length else -1, -1)
         self._lengths[sequence] = min(self._lengths[sequence], length)
 
-    @property
-    def state_bytes(self) -> int:
-        """Bytes of saved state a token, as last seen; before that, those of the default model."""
-        return self._state_bytes
-
     def save(self, sequence: int, start: int) -> bytes:
         """The state of the tokens from ``start`` on; what stood before them is forgotten."""
         self._context.memory_seq_rm(sequence, 0, start)
         state = bytes(self._context.get_state_seq_data(sequence))
-        self._state_bytes = len(state) // max(1, self._lengths[sequence] - start)
+        self.state_bytes = len(state) // max(1, self._lengths[sequence] - start)
         return state
 
     def restore(self, state: bytes, sequence: int, start: int, count: int) -> bool:

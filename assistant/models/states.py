@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -39,11 +40,11 @@ class StateStore:
         except OSError:
             return None
         state = content[DIGEST_BYTES:]
-        if hashlib.sha256(state).digest() != content[:DIGEST_BYTES]:
-            path.unlink(missing_ok=True)
-            return None
-        os.utime(path)  # the time of the last use decides what goes first
-        return state
+        is_sound = hashlib.sha256(state).digest() == content[:DIGEST_BYTES]
+        with suppress(OSError):  # in a folder that can only be read, files stay, and none is driven out
+            # the time of the last use decides what goes first
+            os.utime(path) if is_sound else path.unlink()
+        return state if is_sound else None
 
     def put(self, key: str, state: bytes) -> None:
         """Keep a state. A folder that cannot be written keeps none, and everything is read anew each time."""
@@ -83,11 +84,12 @@ class StateStore:
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """Time of last use, size and path of every file, the longest unused first."""
-        if not self._folder.is_dir():
-            return []
-        with os.scandir(self._folder) as entries:
-            status = [(entry.stat(), Path(entry.path)) for entry in entries if entry.is_file()]
-        return sorted((s.st_mtime, s.st_size, path) for s, path in status)
+        found = []
+        for path in self._folder.glob("*"):
+            with suppress(FileNotFoundError):  # somebody may be deleting them
+                status = path.stat()
+                found.append((status.st_mtime, status.st_size, path))
+        return sorted(found)
 
     def _make_room(self, size: int) -> None:
         files = self._files()
