@@ -46,7 +46,7 @@ MAX_CHARACTERS = 2_000
 """A longer question is refused."""
 RESULTS = 8
 """Results that retrieval is asked for; the first few become the prompt, all name the nearest topics."""
-READ_AFRESH = 3
+READ_AFRESH = 2
 """Sentences nearest to the question that the model reads once more, behind the passages."""
 FEWEST = 3
 """An answer of fewer sentences is filled up with the passages' own, where they are near enough to the question."""
@@ -112,6 +112,11 @@ class Assistant:
         return f"I do not know: the documents do not answer this.{nearest}{contact}"
 
 
+def read_again(evidence: Evidence, query: str, count: int = READ_AFRESH) -> list[tuple[str, str]]:
+    """The sentences that the model reads once more, behind the passages, each with its document's title."""
+    return [(near.chunk.title, near.quote) for near, _ in evidence.nearest([query])[:count]]
+
+
 def checked(question: str) -> str:
     """``question`` without white space around it.
 
@@ -159,7 +164,7 @@ class _Run:
     def _answered(self) -> Iterator[AnswerEvent]:
         model = self._assistant.model
         evidence = Evidence(self._results, self._assistant.sentence_vectors)
-        again = [near.quote for near, _ in evidence.nearest([self._query])[:READ_AFRESH]]
+        again = read_again(evidence, self._query)
         messages = build_messages(self._question, self._results, self._conversation, model.count, again)
         withheld: list[str] = []
         for lead, sentence in self._generated(messages):

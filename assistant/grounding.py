@@ -38,6 +38,8 @@ SUPPORT_COVERAGE = 0.7
 """The least share of its content words that must stand in the cited sentences and their headings."""
 PASSAGE_SHARE = 0.5
 """What a place in the best passage is worth, in cosine; in others it is worth less, by their fused score."""
+WORDS_SHARE = 0.5
+"""What it is worth, in cosine, that all content words of the question stand in a sentence or its headings."""
 MORE_SIMILARITY = 0.5
 """How near to the question a sentence must be to fill up a short answer."""
 KNOWN = 0.75
@@ -154,7 +156,7 @@ class Evidence:
         words = frozenset(stems(claim))
         if not words or not self.sentences:
             return []
-        coverage = np.array([self._coverage(words, [i]) for i in range(len(self.sentences))])
+        coverage = self._coverages(words)
         cosine = self._similarities(claim)
         best = int(np.argmax(coverage + cosine))
         chosen = [best]
@@ -184,13 +186,14 @@ class Evidence:
     def nearest(self, texts: Sequence[str]) -> list[tuple[EvidenceSentence, float]]:
         """The sentences nearest in meaning to all of ``texts``, with their mean cosines, best first.
 
-        A sentence of a better passage goes before one that is a little nearer. A sentence whose content words mostly
-        stand in a better one says nothing new and is left out.
+        A sentence of a better passage, or with more of their words, goes before one that is a little nearer. A
+        sentence whose content words mostly stand in a better one says nothing new and is left out.
         """
         if not self.sentences:
             return []
         cosine = np.mean([self._similarities(plain_text(text)) for text in texts], axis=0)
-        order = [int(i) for i in np.argsort(-cosine - self._rank)]
+        words = np.mean([self._coverages(frozenset(stems(plain_text(text)))) for text in texts], axis=0)
+        order = [int(i) for i in np.argsort(-cosine - WORDS_SHARE * words - self._rank)]
         return [(self.sentences[i], float(cosine[i])) for i in self._new(order, frozenset())]
 
     def more(self, question: str, cited: Sequence[EvidenceSentence], said: str) -> list[EvidenceSentence]:
@@ -210,6 +213,12 @@ class Evidence:
             if words and len(words & known) / len(words) < KNOWN:
                 yield i
                 known |= words
+
+    def _coverages(self, words: frozenset[str]) -> Vectors:
+        """The share of ``words`` that stands in each sentence and its headings."""
+        shares = [len(words & (own | context)) for own, context in zip(self._words, self._context, strict=True)]
+        coverages: Vectors = np.array(shares, np.float32) / np.float32(max(1, len(words)))
+        return coverages
 
     def _coverage(self, words: frozenset[str], sentences: list[int]) -> float:
         found = frozenset().union(*(self._words[i] | self._context[i] for i in sentences))

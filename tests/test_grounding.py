@@ -171,8 +171,15 @@ def test_a_quote_over_two_lines_knows_both() -> None:
 def test_the_nearest_sentences_come_best_first(evidence: Evidence) -> None:
     found = evidence.nearest(["How do I water tomatoes in summer?"])
     assert found[0][0].quote == "Tomatoes need two litres of water every day in summer."
-    assert [cosine for _, cosine in found] == sorted((cosine for _, cosine in found), reverse=True)
+    assert found[0][1] == max(cosine for _, cosine in found)
     assert len(found) == len({sentence.quote for sentence, _ in found}) > 3
+
+
+def test_a_sentence_below_the_heading_that_is_asked_for_goes_first() -> None:
+    text = "# Guide\n\n## Pruning\n\nDo it in winter.\n\n## Watering\n\nDo it in the morning.\n"
+    evidence = Evidence(found_in(Document("a.md", "Guide", "", text, 0, "")), SentenceVectors(HashEmbedder()))
+    assert evidence.nearest(["When does pruning happen?"])[0][0].quote == "Do it in winter."
+    assert evidence.nearest(["When does watering happen?"])[0][0].quote == "Do it in the morning."
 
 
 def test_more_is_what_the_passages_say_near_the_question_beside_what_was_said(evidence: Evidence) -> None:

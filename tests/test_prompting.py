@@ -34,11 +34,17 @@ def test_the_prompt_is_instructions_passages_and_the_question() -> None:
 
 
 def test_the_sentences_nearest_to_the_question_stand_once_more_behind_the_passages() -> None:
-    messages = build_messages("Why?", [result("One. Two.")], (), count, ["**Two.**"])
-    assert (
-        messages[1].text == "Passages:\n\nTitle: Heading\nOne. Two.\n\nMost relevant:\nTwo.\n\nQuestion: Why?\n" + ORDER
+    messages = build_messages("Why?", [result("One. Two.")], (), count, [("Title", "**Two.**")])
+    assert messages[1].text == (
+        "Passages:\n\nTitle: Heading\nOne. Two.\n\nMost relevant:\nTitle: Two.\n\nQuestion: Why?\n" + ORDER
     )
     assert [isinstance(piece, Passage) for piece in messages[1].pieces] == [False, True, False]
+
+
+def test_a_title_stands_once_before_its_sentences() -> None:
+    again = [("One", "First."), ("Two", "Second."), ("One", "Third.")]
+    text = build_messages("Why?", [result("Text.")], (), count, again)[1].text
+    assert "Most relevant:\nOne: First. Third.\nTwo: Second.\n\n" in text
 
 
 def test_the_model_is_told_what_to_say_when_it_cannot_answer_and_to_obey_no_passage() -> None:
