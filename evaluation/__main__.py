@@ -7,9 +7,16 @@ import sys
 
 from assistant.errors import AssistantError
 from assistant.settings import Settings
-from evaluation import answers, questions, retrieval
+from evaluation import answers, questions, readers, retrieval, speed
 
-METRICS = {"answers": answers.run, "retrieval": retrieval.run, "questions": questions.run}
+METRICS = {
+    "answers": answers.run,
+    "curve": answers.curve,
+    "questions": questions.run,
+    "readers": readers.run,
+    "retrieval": retrieval.run,
+    "speed": speed.run,
+}
 
 
 def main() -> int:

@@ -1,85 +1,148 @@
-"""Right answers on nq, and the time to the first token: passages spliced from kept states, beside all read in full.
+"""Right answers on nq: passages spliced from kept states, beside all read in full.
 
-The same questions, the same four passages, the same weights, greedy, in turn. *Full* is the prompt without the
-sentences that stand once more behind the passages, read from its first token to its last. *Spliced* is what a reader
-gets when the passages' states are kept and the question is new. An answer is right when, in at most 80 words, it
-contains one of the gold answers (lower case, without articles and punctuation). What the model wrote is judged, before
-its sentences are held against the passages. Log-probabilities are not compared: this version of the engine hands out
-none.
+The same questions, the same four passages, the same weights, greedy. *Full* is the prompt without the sentences that
+stand once more behind the passages, read from its first token to its last. *Spliced* is what a reader gets when the
+passages' states are kept and the question is new; `curve` varies how many sentences stand there once more. An answer is
+right when, in at most 80 words, it contains one of the gold answers (lower case, without articles and punctuation).
+What the model wrote is judged, before its sentences are held against the passages. Times here are of a machine that
+does other things too; `speed` compares them.
+
+What was answered before is not asked again: answers are kept by their prompt in the cache folder, so that a long run
+can be interrupted, and a new setting costs only itself. Deleting the folder is safe.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import string
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import numpy as np
 
-from assistant.answering import READ_AFRESH, Assistant
-from assistant.grounding import Evidence
+from assistant.answering import READ_AFRESH, Assistant, read_again
+from assistant.errors import ModelError
+from assistant.grounding import Evidence, SentenceVectors
+from assistant.models.llama import LlamaModel
 from assistant.progress import ProgressBar
 from assistant.prompting import build_messages
+from assistant.retrieval import Retriever
 from assistant.settings import Settings
 from assistant.types import Message
 from evaluation.data import FOLDER, Query, open_corpus, read_queries
+from evaluation.likelihood import log_probability
 from evaluation.statistics import interval, keep, show
 
 PASSAGES = 4
 MAX_TOKENS = 80
 MAX_WORDS = 80
+FULL = "full"
+CHOSEN = f"spliced {READ_AFRESH}"
+"""How many sentences stand behind the passages once more."""
+CURVE = tuple(f"spliced {count}" for count in range(READ_AFRESH + 2))
 
 
 def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
-    """Ask the first ``limit`` questions of nq in both ways."""
+    """Ask the first ``limit`` questions of nq in full and spliced."""
+    return _measured("answers", (FULL, CHOSEN), settings, limit, seed)
+
+
+def curve(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
+    """The same for more and fewer sentences that stand once more."""
+    return _measured("curve", (FULL, *CURVE), settings, limit, seed)
+
+
+def _measured(metric: str, points: Sequence[str], settings: Settings, limit: int, seed: int) -> dict[str, Any]:
     settings = open_corpus(settings)
     with ProgressBar() as bar:
         assistant = Assistant.from_settings(settings, bar.show)
-    rows = [_both(assistant, query) for query in read_queries("nq", limit)]
-    result = {"model": assistant.model.name, "set": "nq", "seed": seed, **_summary(rows, seed), "rows": rows}
-    path = keep("answers", result)
-    for name in ("full", "spliced"):
-        print(
-            f"{name}: right {show(result[name]['right'])}, first token {result[name]['first_token_ms']:.0f} ms (median)"
-        )
-    print(f"difference in right: {show(result['difference'])}; first token, full / spliced: {result['ratio']}")
+    if not isinstance(assistant.model, LlamaModel):
+        raise ModelError(f"{assistant.model.name} keeps no passages: set ASSISTANT_MODEL to one that llama.cpp runs.")
+    kept = _Kept(settings.cache / "evaluation" / "answers.jsonl", assistant.model)
+    rows = [_row(kept, assistant, points, query) for query in read_queries("nq", limit)]
+    result = {"model": assistant.model.name, "set": "nq", "seed": seed, **_summary(rows, points, seed), "rows": rows}
+    path = keep(metric, result)
+    for name in points:
+        print(_line(name, result[name]))
     print(f"Written to {path.relative_to(path.parents[2])}.", file=sys.stderr)
     return result
 
 
-def _both(assistant: Assistant, query: Query) -> dict[str, Any]:
-    results = assistant.retriever.search(query.text, PASSAGES)
-    count = assistant.model.count
-    again = [
-        near.quote for near, _ in Evidence(results, assistant.sentence_vectors).nearest([query.text])[:READ_AFRESH]
-    ]
-    spliced = build_messages(query.text, results, (), count, again)
-    assistant.model.read_ahead(spliced, Event())
-    # without the mark of a passage, a piece is read like any other text
-    plain = [Message(m.role, tuple(map(str, m.pieces))) for m in build_messages(query.text, results, (), count)]
+def prompts(question: str, retriever: Retriever, vectors: SentenceVectors, again: int = READ_AFRESH) -> list[Message]:
+    """The prompt as the assistant makes it, of four unshortened passages and ``again`` sentences once more."""
+    results = retriever.search(question, PASSAGES)
+    sentences = read_again(Evidence(results, vectors), question, again)
+    return build_messages(question, results, (), lambda text: 0, sentences)
+
+
+def unmarked(messages: Sequence[Message]) -> list[Message]:
+    """The same text, in which no piece is marked as a passage: it is read like any other."""
+    return [Message(message.role, tuple(map(str, message.pieces))) for message in messages]
+
+
+class _Kept:
+    """Answers by their prompts, kept in a file."""
+
+    def __init__(self, path: Path, model: LlamaModel) -> None:
+        self._path = path
+        self._model = model
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        self._rows: dict[str, dict[str, Any]] = {row["key"]: row for row in map(json.loads, lines)}
+
+    def answered(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """Text, tokens and times of the answer to this prompt."""
+        return self._of("answer", messages, lambda: _answered(self._model, messages))
+
+    def likelihood(self, messages: Sequence[Message], answer: str) -> float:
+        """The mean log-probability of ``answer``'s tokens behind this prompt."""
+        made = self._of(
+            f"likelihood of {answer}", messages, lambda: {"mean": log_probability(self._model, messages, answer)}
+        )
+        return float(made["mean"])
+
+    def _of(self, what: str, messages: Sequence[Message], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        pieces = [[message.role, [[type(piece).__name__, piece] for piece in message.pieces]] for message in messages]
+        key = hashlib.sha256(json.dumps([self._model.name, what, pieces]).encode()).hexdigest()
+        if key not in self._rows:
+            self._rows[key] = {"key": key, **make()}
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(self._rows[key]) + "\n")
+        return {name: value for name, value in self._rows[key].items() if name != "key"}
+
+
+def _row(kept: _Kept, assistant: Assistant, points: Sequence[str], query: Query) -> dict[str, Any]:
     row: dict[str, Any] = {"id": query.identifier, "question": query.text}
-    for name, messages in (("full", plain), ("spliced", spliced)):
-        row[name] = _answered(assistant, messages, _gold()[query.identifier])
-    print(f"{row['full']['right']:d} {row['spliced']['right']:d} {query.text}", file=sys.stderr, flush=True)
+    reference = ""
+    for name in points:
+        again = 0 if name == FULL else int(name.split()[1])
+        messages = prompts(query.text, assistant.retriever, assistant.sentence_vectors, again)
+        if name == FULL:
+            messages = unmarked(messages)
+        row[name] = kept.answered(messages)
+        reference = reference or row[name]["answer"]
+        row[name]["right"] = is_right(row[name]["answer"], _gold()[query.identifier])
+        row[name]["log_probability"] = kept.likelihood(messages, reference) if reference else 0.0
+    verdicts = " ".join(f"{row[name]['right']:d}" for name in points)
+    print(f"{verdicts} {query.text}", file=sys.stderr, flush=True)
     return row
 
 
-def _answered(assistant: Assistant, messages: Sequence[Message], gold: Sequence[str]) -> dict[str, Any]:
+def _answered(model: LlamaModel, messages: Sequence[Message]) -> dict[str, Any]:
+    model.read_ahead(messages, Event())
     started, first, text, tokens = time.monotonic(), 0.0, "", 0
     reused = prompt = 0
-    for token in assistant.model.stream(messages, MAX_TOKENS, Event()):
+    for token in model.stream(messages, MAX_TOKENS, Event()):
         first = first or time.monotonic() - started
         text, tokens, reused, prompt = text + token.text, tokens + 1, token.reused_tokens, token.prompt_tokens
     return {
         "answer": text,
-        "right": is_right(text, gold),
         "first_token_ms": round(first * 1000),
-        "writing_ms": round((time.monotonic() - started - first) * 1000),
         "answer_tokens": tokens,
         "prompt_tokens": prompt,
         "reused_tokens": reused,
@@ -102,25 +165,26 @@ def _gold() -> dict[str, list[str]]:
     return {row["_id"]: row["answers"] for row in map(json.loads, lines)}
 
 
-def _summary(rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
-    def column(name: str, key: str) -> list[float]:
-        return [float(row[name][key]) for row in rows]
-
+def _summary(rows: Sequence[dict[str, Any]], points: Sequence[str], seed: int) -> dict[str, Any]:
     summary: dict[str, Any] = {"questions": len(rows)}
-    for name in ("full", "spliced"):
+    for name in points:
+        right = [float(row[name]["right"]) for row in rows]
+        difference = [value - float(row[FULL]["right"]) for value, row in zip(right, rows, strict=True)]
+        likelihood = [row[name]["log_probability"] - row[FULL]["log_probability"] for row in rows]
         summary[name] = {
-            "right": interval(column(name, "right"), seed),
-            "first_token_ms": float(np.median(column(name, "first_token_ms"))),
-            "tokens_a_second": round(
-                sum(column(name, "answer_tokens")) / max(1e-9, sum(column(name, "writing_ms"))) * 1000, 1
-            ),
+            "right": interval(right, seed),
+            "right_against_full": interval(difference, seed),
+            "log_probability": interval([row[name]["log_probability"] for row in rows], seed),
+            "log_probability_against_full": interval(likelihood, seed),
+            "first_token_ms": float(np.median([row[name]["first_token_ms"] for row in rows])),
+            "fresh_tokens": float(np.median([row[name]["prompt_tokens"] - row[name]["reused_tokens"] for row in rows])),
         }
-    pairs = zip(column("spliced", "right"), column("full", "right"), strict=True)
-    summary["difference"] = interval([spliced - full for spliced, full in pairs], seed)
-    ratios = [row["full"]["first_token_ms"] / max(1, row["spliced"]["first_token_ms"]) for row in rows]
-    summary["ratio"] = {
-        "median": round(float(np.median(ratios)), 1),
-        "low": round(min(ratios), 1),
-        "high": round(max(ratios), 1),
-    }
     return summary
+
+
+def _line(name: str, point: dict[str, Any]) -> str:
+    return (
+        f"{name:10} right {show(point['right'])}, against full {show(point['right_against_full'])}; "
+        f"log-probability of full's answer {point['log_probability']['mean']:.3f}; "
+        f"first token {point['first_token_ms'] / 1000:.1f} s, {point['fresh_tokens']:.0f} tokens read"
+    )

@@ -1,0 +1,45 @@
+"""Figures for the README, as SVG files in `evaluation/figures/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "figures"
+LABELS = {
+    "warm": "Groundwork, passages read before",
+    "cold": "Groundwork, nothing read before",
+    "full": "the same engine, prompt in full",
+    "server": "llama.cpp server",
+    "transformers": "transformers, float32",
+}
+
+
+def draw_speed(result: dict[str, Any]) -> Path:
+    """Median time to the first word, a bar for each way, with the quartiles as a line."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "groundwork"  # the same file from the same numbers
+    from matplotlib import pyplot
+
+    names = [name for name in LABELS if name in result][::-1]
+    values = [result[name]["first_ms"] for name in names]
+    medians = [value["median"] / 1000 for value in values]
+    spread = [_spread(values, "low"), _spread(values, "high")]
+    figure, axes = pyplot.subplots(figsize=(7.2, 2.6), layout="constrained")
+    colors = ["#0f766e" if name == "warm" else "#94a3b8" for name in names]
+    axes.barh([LABELS[name] for name in names], medians, xerr=spread, color=colors, ecolor="#475569", height=0.62)
+    for place, median in enumerate(medians):
+        axes.text(0.1, place, f"{median:.1f} s", va="center", color="white", fontsize=9)
+    axes.set_xlabel("seconds to the first word (median, quartiles)")
+    axes.spines[["top", "right"]].set_visible(False)
+    path = FOLDER / "speed.svg"
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+    return path
+
+
+def _spread(values: Sequence[dict[str, float]], side: str) -> list[float]:
+    return [abs(value[side] - value["median"]) / 1000 for value in values]

@@ -1,0 +1,118 @@
+"""Several readers at once: the tokens all get together, the wait for the first word, and how soon a leaver is gone.
+
+One engine with the states of all passages kept. First one reader asks one question after the other, without guessing;
+then `READERS` ask the same questions, one more every `APART` seconds. Tokens a second count from the first question to
+the last answer, the reading included; while only writing goes on they are more.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import Any
+
+from assistant.answering import open_retriever
+from assistant.grounding import SentenceVectors
+from assistant.models import llama
+from assistant.models.states import StateStore
+from assistant.models.weights import TABLE, fetch
+from assistant.progress import ProgressBar
+from assistant.settings import Settings
+from assistant.types import Message
+from evaluation.answers import MAX_TOKENS, prompts, unmarked
+from evaluation.data import open_corpus, read_queries
+from evaluation.statistics import keep
+
+READERS = 8
+APART = 2.0
+LEAVERS = 10
+
+
+def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
+    """Ask as many questions of nq as there are readers; ``limit`` and ``seed`` are not used."""
+    settings = open_corpus(settings)
+    retriever = open_retriever(settings)
+    vectors = SentenceVectors(retriever.embedder)
+    with ProgressBar() as bar, TemporaryDirectory() as folder:
+        weights = fetch(TABLE[settings.model], settings.cache, bar.show)
+        states = StateStore(Path(folder), 1 << 40)
+        model = llama.LlamaModel(weights, settings.model, settings.thread_count, states)
+        asked = [prompts(query.text, retriever, vectors) for query in read_queries("nq", READERS)]
+        for messages in asked:
+            model.read_ahead(messages, Event())
+        guessed, llama.DRAFT = llama.DRAFT, 0
+        alone = _summary([_ask(model, messages) for messages in asked])
+        llama.DRAFT = guessed
+        together = _summary(_staggered(model, asked))
+        result = {
+            "model": model.name,
+            "readers": READERS,
+            "seconds_apart": APART,
+            "alone": alone,
+            "together": together,
+            "tokens_a_second_of_alone": round(together["tokens_a_second"] / alone["tokens_a_second"], 2),
+            "first_word_of_alone": round(together["first_word_seconds"] / alone["first_word_seconds"], 2),
+            "milliseconds_until_free": _until_free(model, asked[0]),
+        }
+        model.close()
+    path = keep("readers", result)
+    print({key: value for key, value in result.items() if key != "milliseconds_until_free"})
+    print("milliseconds until a leaver is gone:", result["milliseconds_until_free"])
+    print(f"Written to {path.relative_to(path.parents[2])}.", file=sys.stderr)
+    return result
+
+
+def _ask(model: llama.LlamaModel, messages: Sequence[Message]) -> tuple[float, float, float, int]:
+    """When it was asked, when the first and the last token came (seconds), and how many came."""
+    asked = time.monotonic()
+    times = [time.monotonic() for _ in model.stream(messages, MAX_TOKENS, Event())]
+    return asked, times[0], times[-1], len(times)
+
+
+def _staggered(model: llama.LlamaModel, asked: Sequence[Sequence[Message]]) -> list[tuple[float, float, float, int]]:
+    with ThreadPoolExecutor(len(asked)) as pool:
+        running = []
+        for messages in asked:
+            running.append(pool.submit(_ask, model, messages))
+            time.sleep(APART)
+        return [future.result() for future in running]
+
+
+def _summary(times: Sequence[tuple[float, float, float, int]]) -> dict[str, float]:
+    seconds = max(end for _, _, end, _ in times) - min(asked for asked, *_ in times)
+    tokens = sum(count for *_, count in times)
+    return {
+        "tokens": tokens,
+        "seconds": round(seconds, 1),
+        "tokens_a_second": round(tokens / seconds, 1),
+        "first_word_seconds": round(median(first - asked for asked, first, *_ in times), 2),
+        "slowest_first_word_seconds": round(max(first - asked for asked, first, *_ in times), 2),
+    }
+
+
+def _until_free(model: llama.LlamaModel, messages: Sequence[Message]) -> dict[str, float]:
+    """Leave in the middle of reading the prompt, and in the middle of writing."""
+    waits: dict[str, list[float]] = {"reading": [], "writing": []}
+    for _ in range(LEAVERS):
+        for where, wait in waits.items():
+            stop = Event()
+            with ThreadPoolExecutor(1) as pool:
+                tokens = pool.submit(
+                    list, model.stream(unmarked(messages) if where == "reading" else messages, MAX_TOKENS, stop)
+                )
+                time.sleep(1.0 if where == "reading" else 4.0)
+                left = time.monotonic()
+                was_busy = model._batcher.busy
+                stop.set()
+                while model._batcher.busy:
+                    time.sleep(0.001)
+                if was_busy:
+                    wait.append((time.monotonic() - left) * 1000)
+                tokens.result()
+    return {where: round(max(wait), 1) for where, wait in waits.items() if wait}
