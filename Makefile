@@ -1,13 +1,14 @@
 # make chat   the assistant on http://localhost:7860 (fetches all it needs, once)
 # make test   style, types and tests            make check   style and types only
 # make soak   what takes longer                 make index   build the index and stop
+# make bench  how fast it is, beside other engines
 # make clean  remove the virtual environment and the index
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup chat index test check fix soak clean
+.PHONY: setup chat index test check fix soak bench clean
 
 setup: $(VENV)/ready
 
@@ -41,6 +42,11 @@ soak: $(VENV)/ready-dev
 	$(BIN)/python -m evaluation retrieval
 	$(BIN)/python -m evaluation questions
 	$(BIN)/python -m evaluation answers --limit 100
+
+bench: $(VENV)/ready-dev
+	$(BIN)/python -m pip install --disable-pip-version-check -r evaluation/requirements.txt
+	$(BIN)/python -m evaluation speed --limit 30
+	$(BIN)/python -m evaluation readers
 
 fix: $(VENV)/ready-dev
 	$(BIN)/ruff format .

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 
-from assistant import grounding
 from assistant.chunking import plain_text
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
@@ -157,13 +156,13 @@ class _Run:
         self._results = tuple(self._assistant.retriever.search(self._query, RESULTS))
         self._retrieve_ms = self._elapsed()
         yield Found(self._query, self._results)
-        if grounding.is_enough(self._query, self._results):
-            yield from self._answered()
+        evidence = Evidence(self._results, self._assistant.sentence_vectors)
+        if evidence.is_enough(self._query):
+            yield from self._answered(evidence)
         yield Finished(self._finished())
 
-    def _answered(self) -> Iterator[AnswerEvent]:
+    def _answered(self, evidence: Evidence) -> Iterator[AnswerEvent]:
         model = self._assistant.model
-        evidence = Evidence(self._results, self._assistant.sentence_vectors)
         again = read_again(evidence, self._query)
         messages = build_messages(self._question, self._results, self._conversation, model.count, again)
         withheld: list[str] = []

@@ -25,12 +25,8 @@ from assistant.retrieval import content_words
 from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
 
-ENOUGH_SIMILARITY = 0.37
-"""A passage at least so near to the question is evidence."""
-LEAST_SIMILARITY = 0.30
-"""A passage less near than this is none, whatever words they share."""
-ENOUGH_COVERAGE = 0.75
-"""Between the two, this share of the question's content words must stand in the passages."""
+ENOUGH = 0.78
+"""The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
 
 SUPPORT = 0.62
 """The least support (mean of word coverage and cosine) at which a sentence is shown."""
@@ -91,20 +87,6 @@ class EvidenceSentence:
         )
 
 
-def is_enough(query: str, results: Sequence[SearchResult]) -> bool:
-    """Whether the passages can be expected to answer ``query``; otherwise the model is not asked at all."""
-    if not results:
-        return False
-    nearest = max(result.similarity for result in results)
-    if nearest >= ENOUGH_SIMILARITY:
-        return True
-    if nearest < LEAST_SIMILARITY:
-        return False
-    known = {stem for result in results for stem in stems(result.chunk.embedding_text)}
-    wanted = set(stems(query))
-    return bool(wanted) and len(wanted & known) / len(wanted) >= ENOUGH_COVERAGE
-
-
 class SentenceVectors:
     """The vectors of passages' sentences, made once; safe to share between threads.
 
@@ -143,12 +125,18 @@ class Evidence:
             spans = list(sentence_spans(result.chunk.text))
             self.sentences += [EvidenceSentence(result.chunk, start, end) for start, end in spans]
             rank += [PASSAGE_SHARE * result.score / max(results[0].score, 1e-6)] * len(spans)
+        self._similarity = max((result.similarity for result in results), default=0.0)
         self._names = [names(f"{sentence.quote} {sentence.chunk.heading_path}") for sentence in self.sentences]
         self._rank = np.array(rank, np.float32)
         self._vectors = np.vstack([vectors.of(result.chunk.text) for result in results]) if results else None
         self._words = [frozenset(stems(plain_text(sentence.quote))) for sentence in self.sentences]
         self._context = [frozenset(stems(sentence.chunk.heading_path)) for sentence in self.sentences]
         self._numbers = [numbers(f"{sentence.quote} {sentence.chunk.heading_path}") for sentence in self.sentences]
+
+    def is_enough(self, query: str) -> bool:
+        """Whether the passages can be expected to answer ``query``; otherwise the model is not asked at all."""
+        nearest = float(max(self._similarities(plain_text(query)), default=0.0))
+        return bool(self.sentences) and self._similarity + nearest >= ENOUGH
 
     def support(self, sentence: str) -> list[EvidenceSentence]:
         """The one or two sentences that support ``sentence``, best first; empty if it is not supported."""

@@ -22,19 +22,21 @@ from assistant.types import Chunk, SearchResult
 LOOK_SECONDS = 30.0
 """How often it is looked whether the documents have changed."""
 PAUSE_SECONDS = 0.2
-"""Between two passages the machine is left alone."""
+"""Between two passages the machine is left alone for as long as the last one took, at most so long."""
 
 
 class ReadAhead:
     """Reads every passage of an assistant's index once, and again after it has changed.
 
-    ``read`` of ``total`` passages are ready; both may be read from any thread.
+    ``read`` of ``total`` passages are ready, and ``done`` is set while there is nothing more to read, or no room for
+    it; all may be looked at from any thread.
     """
 
     def __init__(self, assistant: Assistant) -> None:
         self._assistant = assistant
         self.read = 0
         self.total = 0
+        self.done = Event()
         self._stop = Event()
         self._thread = Thread(target=self._run, name="reading-ahead", daemon=True)
 
@@ -56,7 +58,9 @@ class ReadAhead:
                 if snapshot.store is not known:  # every generation has a store of its own
                     chunks, known = list(snapshot.all_chunks()), snapshot.store
             if chunks:
+                self.done.clear()
                 self._read_all(chunks)
+                self.done.set()
             self._stop.wait(LOOK_SECONDS)
 
     def _read_all(self, chunks: list[Chunk]) -> None:
@@ -65,13 +69,14 @@ class ReadAhead:
         for chunk in most_useful_first(chunks):
             if self._stop.is_set():
                 return
+            started = time.monotonic()
             self._assistant.sentence_vectors.of(chunk.text)
             if room:
                 result = SearchResult(0, chunk, 0.0, 0.0)
                 messages = build_messages("", [result], (), self._assistant.model.count)
                 room = self._assistant.model.read_ahead(messages, self._stop)
                 self.read += room
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(min(PAUSE_SECONDS, time.monotonic() - started))
 
 
 def most_useful_first(chunks: Iterable[Chunk]) -> list[Chunk]:

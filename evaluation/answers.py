@@ -42,18 +42,20 @@ from evaluation.statistics import interval, keep, show
 PASSAGES = 4
 MAX_TOKENS = 80
 MAX_WORDS = 80
+LIKELIHOODS = 10
+"""Questions for which log-probabilities are told: each costs another reading of the full prompt."""
 FULL = "full"
 CHOSEN = f"spliced {READ_AFRESH}"
 """How many sentences stand behind the passages once more."""
 CURVE = tuple(f"spliced {count}" for count in range(READ_AFRESH + 2))
 
 
-def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
-    """Ask the first ``limit`` questions of nq in full and spliced."""
+def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
+    """Ask the first ``limit`` questions of nq in full and spliced; ``data`` is not used."""
     return _measured("answers", (FULL, CHOSEN), settings, limit, seed)
 
 
-def curve(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
+def curve(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     """The same for more and fewer sentences that stand once more."""
     return _measured("curve", (FULL, *CURVE), settings, limit, seed)
 
@@ -64,8 +66,10 @@ def _measured(metric: str, points: Sequence[str], settings: Settings, limit: int
         assistant = Assistant.from_settings(settings, bar.show)
     if not isinstance(assistant.model, LlamaModel):
         raise ModelError(f"{assistant.model.name} keeps no passages: set ASSISTANT_MODEL to one that llama.cpp runs.")
-    kept = _Kept(settings.cache / "evaluation" / "answers.jsonl", assistant.model)
-    rows = [_row(kept, assistant, points, query) for query in read_queries("nq", limit)]
+    kept = KeptAnswers(settings.cache / "evaluation" / "answers.jsonl", assistant.model)
+    rows: list[dict[str, Any]] = []
+    for query in read_queries("nq", limit):
+        rows.append(_row(kept, assistant, points, query, len(rows) < LIKELIHOODS))
     result = {"model": assistant.model.name, "set": "nq", "seed": seed, **_summary(rows, points, seed), "rows": rows}
     path = keep(metric, result)
     for name in points:
@@ -86,7 +90,7 @@ def unmarked(messages: Sequence[Message]) -> list[Message]:
     return [Message(message.role, tuple(map(str, message.pieces))) for message in messages]
 
 
-class _Kept:
+class KeptAnswers:
     """Answers by their prompts, kept in a file."""
 
     def __init__(self, path: Path, model: LlamaModel) -> None:
@@ -116,7 +120,9 @@ class _Kept:
         return {name: value for name, value in self._rows[key].items() if name != "key"}
 
 
-def _row(kept: _Kept, assistant: Assistant, points: Sequence[str], query: Query) -> dict[str, Any]:
+def _row(
+    kept: KeptAnswers, assistant: Assistant, points: Sequence[str], query: Query, with_likelihood: bool
+) -> dict[str, Any]:
     row: dict[str, Any] = {"id": query.identifier, "question": query.text}
     reference = ""
     for name in points:
@@ -127,7 +133,8 @@ def _row(kept: _Kept, assistant: Assistant, points: Sequence[str], query: Query)
         row[name] = kept.answered(messages)
         reference = reference or row[name]["answer"]
         row[name]["right"] = is_right(row[name]["answer"], _gold()[query.identifier])
-        row[name]["log_probability"] = kept.likelihood(messages, reference) if reference else 0.0
+        if with_likelihood and reference:
+            row[name]["log_probability"] = kept.likelihood(messages, reference)
     verdicts = " ".join(f"{row[name]['right']:d}" for name in points)
     print(f"{verdicts} {query.text}", file=sys.stderr, flush=True)
     return row
@@ -170,11 +177,12 @@ def _summary(rows: Sequence[dict[str, Any]], points: Sequence[str], seed: int) -
     for name in points:
         right = [float(row[name]["right"]) for row in rows]
         difference = [value - float(row[FULL]["right"]) for value, row in zip(right, rows, strict=True)]
-        likelihood = [row[name]["log_probability"] - row[FULL]["log_probability"] for row in rows]
+        told = [row for row in rows if "log_probability" in row[name]]
+        likelihood = [row[name]["log_probability"] - row[FULL]["log_probability"] for row in told]
         summary[name] = {
             "right": interval(right, seed),
             "right_against_full": interval(difference, seed),
-            "log_probability": interval([row[name]["log_probability"] for row in rows], seed),
+            "log_probability": interval([row[name]["log_probability"] for row in told], seed),
             "log_probability_against_full": interval(likelihood, seed),
             "first_token_ms": float(np.median([row[name]["first_token_ms"] for row in rows])),
             "fresh_tokens": float(np.median([row[name]["prompt_tokens"] - row[name]["reused_tokens"] for row in rows])),

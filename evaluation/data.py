@@ -17,6 +17,8 @@ from assistant.types import Conversation, Turn
 
 FOLDER = Path(__file__).parent
 SETS = ("clapnq", "nq", "mtrag_un")
+OWN = {"development": "questions.jsonl", "sealed": "questions_sealed.jsonl"}
+"""Our own questions: the half that may be looked at, and the half that tuning never reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Question:
     kind: str
     facts: tuple[tuple[str, ...], ...]
     need: int
+    conversation: Conversation = ()
 
 
 def read_queries(name: str, limit: int = 600) -> list[Query]:
@@ -86,11 +89,19 @@ def file_name(name: str, identifier: str) -> str:
     return f"{name}/{re.sub(r'[^A-Za-z0-9_.-]', '_', identifier)}.md"
 
 
-def read_questions() -> list[Question]:
-    """Our own questions."""
+def read_questions(half: str) -> list[Question]:
+    """Our own questions, of one half of `OWN`."""
     return [
-        Question(row["id"], row["question"], row["topic"], row["kind"], tuple(map(tuple, row["facts"])), row["need"])
-        for row in _rows(FOLDER / "questions.jsonl")
+        Question(
+            identifier=row["id"],
+            text=row["question"],
+            topic=row["topic"],
+            kind=row["kind"],
+            facts=tuple(map(tuple, row["facts"])),
+            need=row["need"],
+            conversation=_conversation(row),
+        )
+        for row in _rows(FOLDER / OWN[half])
     ]
 
 
@@ -99,4 +110,5 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _conversation(row: dict[str, Any]) -> Conversation:
-    return tuple(Turn("user" if role == "user" else "assistant", text) for role, text in row.get("history", ()))
+    turns = [turn.values() if isinstance(turn, dict) else turn for turn in row.get("history", ())]
+    return tuple(Turn("user" if role == "user" else "assistant", text) for role, text in turns)

@@ -1,12 +1,14 @@
 """Our own questions: right and cited, or refused where nothing in the documents answers.
 
 An answer is *right* when it holds enough of the facts that its question lists, each in one of several wordings, and
-has at least one citation. This is a test of words: answers are kept beside the verdict, to be read.
+has at least one citation. This is a test of words: answers of the development half are kept beside the verdict, to be
+read. Of the sealed half only the counts are told, so that nobody tunes by them. All passages are read beforehand.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,30 +16,47 @@ from assistant.answering import Assistant
 from assistant.embedding import SentenceEmbedder
 from assistant.indexing import build
 from assistant.progress import ProgressBar
+from assistant.reading import ReadAhead
 from assistant.settings import Settings
-from assistant.types import Answer
-from evaluation.data import Question, read_questions
-from evaluation.statistics import interval, keep, show
+from assistant.types import Answer, Progress
+from evaluation.data import OWN, Question, read_questions
+from evaluation.statistics import interval, keep, quartiles, show
+
+SEALED = "sealed"
 
 
-def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
-    """Ask all questions (at most ``limit`` of a kind)."""
+def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
+    """Ask the questions of one half (``data``), at most ``limit`` of a kind."""
+    half = data or next(iter(OWN))
     with ProgressBar() as bar:
         build(settings.knowledge, settings.index, SentenceEmbedder.from_settings(settings), bar.show)
         assistant = Assistant.from_settings(settings, bar.show)
-    rows = []
-    for kind in ("answerable", "refuse"):
-        for question in [q for q in read_questions() if q.kind == kind][:limit]:
-            answer = assistant.ask(question.text)
-            rows.append(_row(question, answer))
-            print(f"{'ok ' if rows[-1]['passed'] else 'NO '} {question.identifier} {question.text}", file=sys.stderr)
-    result = {"model": assistant.model.name, "seed": seed, **_summary(rows, seed), "answers": rows}
-    path = keep("questions", result)
-    for kind in ("answerable", "refuse"):
-        if kind in result:
-            print(f"{kind}: {result[kind]['passed']} of {result[kind]['questions']}, {show(result[kind]['rate'])}")
-    print(f"Answers and verdicts are in {path.relative_to(path.parents[2])}.", file=sys.stderr)
+        _read_passages(assistant, bar)
+        asked: list[Question] = []
+        for question in read_questions(half):
+            if sum(earlier.kind == question.kind for earlier in asked) < limit:
+                asked.append(question)
+        rows = []
+        for number, question in enumerate(asked):
+            bar.show(Progress("Asking", number, len(asked), "questions"))
+            rows.append(_row(question, assistant.ask(question.text, question.conversation)))
+    result: dict[str, Any] = {"model": assistant.model.name, "half": half, "seed": seed, **_summary(rows, seed)}
+    if half != SEALED:
+        result["answers"] = rows
+    path = keep(f"questions_{half}", result)
+    for group, value in result["groups"].items():
+        print(f"{group}: {value['passed']} of {value['questions']}, {show(value['rate'])}")
+    print({name: result[name]["median"] for name in ("first_token_ms", "first_sentence_ms", "total_ms")})
+    print(f"Written to {path.relative_to(path.parents[2])}.", file=sys.stderr)
     return result
+
+
+def _read_passages(assistant: Assistant, bar: ProgressBar) -> None:
+    ahead = ReadAhead(assistant)
+    ahead.start()
+    while not ahead.done.wait(1.0):
+        bar.show(Progress("Reading", ahead.read, ahead.total, "passages"))
+    ahead.close()
 
 
 def is_right(question: Question, text: str) -> bool:
@@ -56,6 +75,7 @@ def _row(question: Question, answer: Answer) -> dict[str, Any]:
         "id": question.identifier,
         "question": question.text,
         "kind": question.kind,
+        "topic": question.topic,
         "passed": passed,
         "refused": answer.refused,
         "withheld": answer.withheld,
@@ -65,10 +85,27 @@ def _row(question: Question, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _summary(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    summary = {}
-    for kind in ("answerable", "refuse"):
-        passed = [float(row["passed"]) for row in rows if row["kind"] == kind]
-        if passed:
-            summary[kind] = {"questions": len(passed), "passed": int(sum(passed)), "rate": interval(passed, seed)}
-    return summary
+def _summary(rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """By kind, those to refuse also by whether they are near the topic; times are of answered questions."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        name = f"{row['kind']} ({row['topic']})" if row["kind"] == "refuse" else row["kind"]
+        groups.setdefault(name, []).append(row)
+    answered = [row["timings"] for row in rows if row["kind"] != "refuse" and not row["refused"]]
+    return {
+        "groups": {
+            name: {
+                "questions": len(group),
+                "passed": sum(row["passed"] for row in group),
+                "refused": sum(row["refused"] for row in group),
+                "rate": interval([float(row["passed"]) for row in group], seed),
+            }
+            for name, group in groups.items()
+        },
+        "withheld_sentences": sum(row["withheld"] for row in rows),
+        **{
+            name: quartiles([timing[name] for timing in answered])
+            for name in ("first_token_ms", "first_sentence_ms", "total_ms")
+        },
+        "fresh_tokens": quartiles([timing["prompt_tokens"] - timing["reused_tokens"] for timing in answered]),
+    }

@@ -34,8 +34,8 @@ APART = 2.0
 LEAVERS = 10
 
 
-def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
-    """Ask as many questions of nq as there are readers; ``limit`` and ``seed`` are not used."""
+def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
+    """Ask as many questions of nq as there are readers; ``data``, ``limit`` and ``seed`` are not used."""
     settings = open_corpus(settings)
     retriever = open_retriever(settings)
     vectors = SentenceVectors(retriever.embedder)

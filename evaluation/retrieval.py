@@ -29,8 +29,8 @@ BASELINE = {"clapnq": 0.939, "nq": 0.942, "mtrag_un": 0.728}
 Ranking = Callable[[Snapshot, Vectors, str], Mapping[int, float]]
 
 
-def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
-    """Measure all sets; ``limit`` queries of each."""
+def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
+    """Measure one set (``data``) or all; ``limit`` queries of each."""
     retriever = open_retriever(open_corpus(settings))
     halves: dict[str, Ranking] = {
         "fused": lambda snapshot, vector, words: retrieval.fused(snapshot, vector, words)[0],
@@ -38,7 +38,7 @@ def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
         "full text": lambda snapshot, _, words: snapshot.full_text(words, retrieval.CANDIDATES),
     }
     result: dict[str, Any] = {"seed": seed, "sets": {}}
-    for name in SETS:
+    for name in [data] if data else SETS:
         queries = read_queries(name, limit)
         rows: dict[str, Any] = {"questions": len(queries), "baseline_ndcg": BASELINE[name]}
         for half, ranking in halves.items():

@@ -15,8 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from assistant.answering import open_retriever
 from assistant.grounding import SentenceVectors
 from assistant.models.weights import TABLE, fetch
@@ -27,15 +25,15 @@ from evaluation import ways
 from evaluation.answers import MAX_TOKENS, prompts, unmarked
 from evaluation.data import open_corpus, read_queries
 from evaluation.drawing import draw_speed
-from evaluation.statistics import keep
+from evaluation.statistics import keep, quartiles
 
 WAYS = (ways.warm, ways.unguessed, ways.cold, ways.full, ways.server, ways.transformers)
 SPLICED = ("warm", "unguessed", "cold")
 BASELINE = "full"
 
 
-def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
-    """Time the first ``limit`` questions of nq in every way; ``seed`` is not used, nothing is drawn."""
+def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
+    """Time the first ``limit`` questions of nq in every way; ``data`` and ``seed`` are not used."""
     settings = open_corpus(settings)
     retriever = open_retriever(settings)
     vectors = SentenceVectors(retriever.embedder)
@@ -52,7 +50,7 @@ def run(settings: Settings, limit: int, seed: int) -> dict[str, Any]:
             bar.show(Progress("Timing", number, len(asked), "questions"))
             rows.append(_row(running, number, spliced, full))
         peaks = {way.name: way.close() for way in running}
-    result = {"model": settings.model, "threads": settings.thread_count, **_summary(rows, peaks), "rows": rows}
+    result = {"model": settings.model, "threads": settings.thread_count, **summary(rows, peaks), "rows": rows}
     path = keep("speed", result)
     draw_speed(result)
     print(_table(result))
@@ -72,25 +70,21 @@ def _row(
     return row
 
 
-def _summary(rows: Sequence[dict[str, Any]], peaks: dict[str, int]) -> dict[str, Any]:
-    summary: dict[str, Any] = {"questions": len(rows)}
+def summary(rows: Sequence[dict[str, Any]], peaks: dict[str, int]) -> dict[str, Any]:
+    """Medians and quartiles of each way, and what guessing is worth; ``peaks`` in bytes by way."""
+    result: dict[str, Any] = {"questions": len(rows)}
     for name, peak in peaks.items():
         times = {key: [row[name][key] for row in rows] for key in ("first_ms", "total_ms", "tokens_a_second")}
         ratios = [row[name]["first_ms"] / row[BASELINE]["first_ms"] for row in rows]
-        summary[name] = {
-            **{key: _quartiles(values) for key, values in times.items()},
-            "first_word_of_full": _quartiles(ratios),
+        result[name] = {
+            **{key: quartiles(values) for key, values in times.items()},
+            "first_word_of_full": quartiles(ratios),
             "peak_bytes": peak,
         }
     same = [row["warm"]["text"] == row["unguessed"]["text"] for row in rows]
     faster = [row["warm"]["tokens_a_second"] / max(1e-9, row["unguessed"]["tokens_a_second"]) for row in rows]
-    summary["guessing"] = {"same_text": sum(same), "speed": _quartiles(faster)}
-    return summary
-
-
-def _quartiles(values: Sequence[float]) -> dict[str, float]:
-    low, median, high = np.percentile(values, [25, 50, 75])
-    return {"median": round(float(median), 3), "low": round(float(low), 3), "high": round(float(high), 3)}
+    result["guessing"] = {"same_text": sum(same), "speed": quartiles(faster)}
+    return result
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -21,6 +21,12 @@ def interval(values: Sequence[float], seed: int = 0, rounds: int = 2000) -> dict
     return {"mean": round(float(sample.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+    """Median of ``values`` and the quartiles around it; nothing known (zeros) when there are none."""
+    low, median, high = np.percentile(values, [25, 50, 75]) if len(values) else (0.0, 0.0, 0.0)
+    return {"median": round(float(median), 3), "low": round(float(low), 3), "high": round(float(high), 3)}
+
+
 def show(value: dict[str, float]) -> str:
     """``.944 (.931–.956)``."""
     mean, low, high = (f"{value[key]:.3f}".replace("0.", ".", 1) for key in ("mean", "low", "high"))

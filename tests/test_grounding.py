@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from assistant.chunking import split_document
 from assistant.grounding import (
-    ENOUGH_COVERAGE,
-    ENOUGH_SIMILARITY,
-    LEAST_SIMILARITY,
+    ENOUGH,
     Evidence,
     EvidenceSentence,
     SentenceVectors,
-    is_enough,
     names,
     numbers,
     stems,
 )
-from assistant.types import Chunk, Document, SearchResult
+from assistant.types import Document, SearchResult
 from tests.conftest import BREAD, TOMATOES
 from tests.fakes import HashEmbedder
 
@@ -41,30 +40,23 @@ def quotes(found: list[EvidenceSentence]) -> list[str]:
     return [sentence.quote for sentence in found]
 
 
-def results(*similarities: float, text: str = "Tomatoes need water.") -> list[SearchResult]:
-    chunk = Chunk("a.md", "Garden", (), text, 1, 1)
-    return [SearchResult(n, chunk, 1.0, similarity) for n, similarity in enumerate(similarities)]
+def enough(question: str, similarity: float) -> bool:
+    """Whether the tomato document is enough for ``question``, with passages as near as ``similarity``."""
+    passages = [replace(result, similarity=similarity) for result in found_in(TOMATO_DOCUMENT)]
+    return Evidence(passages, SentenceVectors(HashEmbedder())).is_enough(question)
 
 
-def test_a_near_passage_is_enough() -> None:
-    assert is_enough("anything", results(0.0, ENOUGH_SIMILARITY))
-
-
-def test_a_far_passage_is_none_whatever_words_it_shares() -> None:
-    assert not is_enough("tomatoes water", results(LEAST_SIMILARITY - 0.01))
-
-
-def test_between_the_two_the_words_decide() -> None:
-    between = (LEAST_SIMILARITY + ENOUGH_SIMILARITY) / 2
-    assert ENOUGH_COVERAGE == 0.75
-    assert is_enough("Do tomatoes need watering in a garden?", results(between))  # four of four
-    assert is_enough("Do tomatoes need watering daily?", results(between))  # three of four
-    assert not is_enough("Do tomatoes need sunshine daily?", results(between))  # two of four
-    assert not is_enough("What is it?", results(between))
+def test_passage_and_sentence_together_are_enough() -> None:
+    sentence = "Tomatoes need two litres of water every day in summer."
+    assert enough(sentence, 0.0)
+    assert enough("anything", ENOUGH)
+    assert not enough("anything", ENOUGH - 0.01)
+    assert enough("How many litres of water?", ENOUGH - 0.4)
+    assert not enough("How many kettles boil?", ENOUGH - 0.4)
 
 
 def test_no_passages_are_no_evidence() -> None:
-    assert not is_enough("anything", [])
+    assert not Evidence([], SentenceVectors(HashEmbedder())).is_enough("anything")
 
 
 @pytest.mark.parametrize(

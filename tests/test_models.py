@@ -205,6 +205,21 @@ def test_llama_serves_several_threads_together(smol: LlamaModel) -> None:
     assert answers == [alone] * 4
 
 
+def test_readers_served_together_get_what_each_gets_alone(smol: LlamaModel) -> None:
+    asked = [_asked(f"What is the capital of {country}? Answer in one word.") for country in ("France", "Italy")]
+    alone = [_answer(smol, messages) for messages in asked]
+    assert alone[0] != alone[1]
+    together: dict[int, str] = {}
+    readers = [
+        threading.Thread(target=lambda n=n, m=m: together.update({n: _answer(smol, m)})) for n, m in enumerate(asked)
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert [together[0], together[1]] == alone
+
+
 def test_a_reader_who_leaves_frees_the_slot(smol: LlamaModel) -> None:
     for _ in range(llama.READERS + 2):
         stream = smol.stream(_asked("Tell me a long story."), 200, Event())
