@@ -40,6 +40,7 @@ test: check
 soak: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m evaluation retrieval
+	$(BIN)/python -m evaluation citations
 	$(BIN)/python -m evaluation questions
 	$(BIN)/python -m evaluation answers --limit 100
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from assistant.retrieval import content_words
 from assistant.types import Conversation
+from assistant.words import content_words
 
 SHORT = 3
 """A question with at most so many content words is taken to lean on the conversation."""

@@ -1,29 +1,26 @@
 """Sentence ↔ evidence: is there enough to answer, what supports a sentence, what is cited.
 
 A sentence of an answer is supported when one or two sentences of the passages hold most of its content words, mean
-nearly the same (cosine of their embeddings), and state every number in it, beside the names that carry numbers of their
-own. Citations are made here, from the documents' own sentences; the model has no say in them. Other names, and
-negations, are not yet checked.
+nearly the same (cosine of their embeddings), and do not disagree with it (see `claims`). Citations are made here, from
+the documents' own sentences; the model has no say in them.
 
 This module does not know how passages were found or how text is generated.
 """
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from threading import Lock
 
 import numpy as np
-import snowballstemmer
 
 from assistant.chunking import plain_text
-from assistant.retrieval import content_words
+from assistant.claims import Stated, disagreement
 from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
+from assistant.words import stems
 
 ENOUGH = 0.78
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
@@ -42,20 +39,6 @@ KNOWN = 0.75
 """A sentence with this share of its content words in what was said before says nothing new."""
 SECOND_GAIN = 0.15
 """A second sentence is cited when it raises the coverage by at least so much."""
-
-_UNITS = (
-    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-# without "one", which is most often no number
-_NUMBER_WORDS = {
-    **{word: str(number) for number, word in enumerate(f"{_UNITS} nineteen".split(), 2)},
-    **{word: str(10 * number) for number, word in enumerate(_TENS.split(), 2)},
-    **{"hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000"},
-}
-_STEMMER = snowballstemmer.stemmer("english")
-_NAME = re.compile(r"\b[A-Za-z]+[-.]?\d[\w.-]*")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +109,11 @@ class Evidence:
             self.sentences += [EvidenceSentence(result.chunk, start, end) for start, end in spans]
             rank += [PASSAGE_SHARE * result.score / max(results[0].score, 1e-6)] * len(spans)
         self._similarity = max((result.similarity for result in results), default=0.0)
-        self._names = [names(f"{sentence.quote} {sentence.chunk.heading_path}") for sentence in self.sentences]
+        self._stated = [self._as_stated(i) for i in range(len(self.sentences))]
         self._rank = np.array(rank, np.float32)
         self._vectors = np.vstack([vectors.of(result.chunk.text) for result in results]) if results else None
         self._words = [frozenset(stems(plain_text(sentence.quote))) for sentence in self.sentences]
         self._context = [frozenset(stems(sentence.chunk.heading_path)) for sentence in self.sentences]
-        self._numbers = [numbers(f"{sentence.quote} {sentence.chunk.heading_path}") for sentence in self.sentences]
 
     def is_enough(self, query: str) -> bool:
         """Whether the passages can be expected to answer ``query``; otherwise the model is not asked at all."""
@@ -159,17 +141,14 @@ class Evidence:
         covered = self._coverage(words, chosen)
         if covered < SUPPORT_COVERAGE or (covered + float(cosine[best])) / 2 < SUPPORT:
             return []
-        return [self.sentences[i] for i in chosen] if self._states_numbers(claim, chosen) else []
+        return [] if disagreement(claim, [self._stated[i] for i in chosen]) else [self.sentences[i] for i in chosen]
 
-    def _states_numbers(self, claim: str, chosen: Sequence[int]) -> bool:
-        """Whether every number of the claim stands in these sentences, beside the names that the claim gives it to."""
-        named = names(claim)
-        for number in numbers(claim):
-            holding = [i for i in chosen if number in self._numbers[i]]
-            # "GPT-4 is large" and "GPT-3 has 175 billion" do not make "GPT-4 has 175 billion"
-            if not any(named <= self._names[i] for i in holding):
-                return False
-        return True
+    def _as_stated(self, i: int) -> Stated:
+        sentence = self.sentences[i]
+        before = self.sentences[i - 1] if i and self.sentences[i - 1].chunk == sentence.chunk else None
+        return Stated(
+            plain_text(sentence.quote), sentence.chunk.heading_path, plain_text(before.quote) if before else ""
+        )
 
     def nearest(self, texts: Sequence[str]) -> list[tuple[EvidenceSentence, float]]:
         """The sentences nearest in meaning to all of ``texts``, with their mean cosines, best first.
@@ -217,25 +196,3 @@ class Evidence:
             return np.zeros(0, np.float32)
         similarities: Vectors = self._vectors @ self._embedder.embed([text])[0]
         return similarities
-
-
-def numbers(text: str) -> frozenset[str]:
-    """The numbers in ``text``, in digits and without separators of thousands, also those written as words."""
-    digits = {number.replace(",", "").rstrip(".") for number in _NUMBER.findall(text)}
-    words = re.findall(r"[a-z]+", text.lower())
-    return frozenset(digits | {_NUMBER_WORDS[word] for word in words if word in _NUMBER_WORDS})
-
-
-def names(text: str) -> frozenset[str]:
-    """The names in ``text`` that carry a number, such as GPT-4 or DINOv2, in lower case: those are easily mixed up."""
-    return frozenset(name.rstrip(".").lower() for name in _NAME.findall(text))
-
-
-def stems(text: str) -> list[str]:
-    """Content words of ``text``, reduced to their stems."""
-    return [_stem(word) for word in content_words(text)]
-
-
-@lru_cache(maxsize=50_000)
-def _stem(word: str) -> str:
-    return str(_STEMMER.stemWord(word))

@@ -7,24 +7,17 @@ conversations, prompts or models of language.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import numpy as np
 
 from assistant.index import KnowledgeIndex, Snapshot
 from assistant.types import Embedder, SearchResult, Vectors
+from assistant.words import content_words
 
 DENSE_WEIGHT = 0.7
 CANDIDATES = 100
 """How deep each half is searched before fusing."""
-
-_STOP_WORDS = frozenset(
-    "a about an and are as at be been but by can could did do does for from had has have how i if in into is it "
-    "its me many much my no not of on or our s should so than that the their them then there these they this "
-    "those to us was we were what when where which who whom whose why will with would you your t tell give "
-    "explain".split()
-)
 
 
 class Retriever:
@@ -59,12 +52,6 @@ def _standardised(scores: Mapping[int, float]) -> dict[int, float]:
     if deviation < 1e-9:
         return dict.fromkeys(scores, 0.0)
     return {key: (score - float(values.mean())) / deviation for key, score in scores.items()}
-
-
-def content_words(text: str) -> list[str]:
-    """The words of ``text`` that carry meaning, in lower case, in order and once each."""
-    words = re.findall(r"\w+", text.lower())
-    return list(dict.fromkeys(word for word in words if word not in _STOP_WORDS))
 
 
 def full_text_query(text: str) -> str:

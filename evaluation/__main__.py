@@ -7,11 +7,12 @@ import sys
 
 from assistant.errors import AssistantError
 from assistant.settings import Settings
-from evaluation import answers, questions, readers, retrieval, speed
+from evaluation import answers, citations, questions, readers, retrieval, speed
 from evaluation.data import OWN, SETS
 
 METRICS = {
     "answers": (answers.run, ("nq",)),
+    "citations": (citations.run, ("clapnq",)),
     "curve": (answers.curve, ("nq",)),
     "questions": (questions.run, tuple(OWN)),
     "readers": (readers.run, ("nq",)),

@@ -47,6 +47,22 @@ class Question:
     conversation: Conversation = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A question of clapnq with its first human answer and the sentences that annotators marked as supporting it."""
+
+    question: str
+    answer: str
+    support: tuple[str, ...]
+
+
+def read_answers(limit: int) -> list[Answered]:
+    """The answerable questions of clapnq, by identifier, the first ``limit``."""
+    rows = [row for row in _rows(FOLDER / "data" / "clapnq" / "queries.jsonl") if row["answerable"]]
+    rows.sort(key=lambda row: str(row["_id"]))
+    return [Answered(row["text"], row["answers"][0], tuple(row["support"][0])) for row in rows[:limit]]
+
+
 def read_queries(name: str, limit: int = 600) -> list[Query]:
     """The answerable queries of a set that have relevant documents, by identifier, the first ``limit``."""
     relevant: dict[str, dict[str, int]] = {}

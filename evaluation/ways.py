@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from assistant.errors import ModelError
 from assistant.models import llama
 from assistant.models.states import StateStore
 from assistant.types import LanguageModel, Message
@@ -136,7 +137,8 @@ class Way:
         self._process = context.Process(target=_serve, args=(start, setup, end), daemon=True)
         self._process.start()
         end.close()
-        self._pipe.recv()
+        if failed := self._pipe.recv():
+            raise ModelError(f"{self.name} cannot be measured ({failed}): `make bench` installs what it needs.")
 
     def ask(self, messages: Sequence[Message], max_tokens: int) -> Timing:
         """Answer these messages, and time it."""
@@ -153,8 +155,12 @@ class Way:
 
 
 def _serve(start: Callable[[Setup], Ask], setup: Setup, pipe: Connection) -> None:
-    ask = start(setup)
-    pipe.send(None)
+    try:
+        ask = start(setup)
+    except (ImportError, ValueError, RuntimeError, OSError) as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
+    pipe.send("")
     while (asked := pipe.recv()) is not None:
         pipe.send(_timed(ask, *asked))
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

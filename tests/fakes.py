@@ -9,8 +9,8 @@ from threading import Event
 
 import numpy as np
 
-from assistant.grounding import stems
 from assistant.types import Message, Token, Vectors
+from assistant.words import stems
 
 DIMENSION = 256
 

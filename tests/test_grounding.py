@@ -12,11 +12,9 @@ from assistant.grounding import (
     Evidence,
     EvidenceSentence,
     SentenceVectors,
-    names,
-    numbers,
-    stems,
 )
 from assistant.types import Document, SearchResult
+from assistant.words import numbers, stems
 from tests.conftest import BREAD, TOMATOES
 from tests.fakes import HashEmbedder
 
@@ -203,15 +201,6 @@ def test_a_number_must_stand_beside_the_name_it_is_given_to() -> None:
     assert evidence.support("GPT-4 is from 2023.")
     assert not evidence.support("GPT-4 has 175 billion parameters.")
     assert not evidence.support("GPT-4 has 175 billion parameters and is from 2023.")
-
-
-def test_names_that_carry_numbers_are_told_apart() -> None:
-    assert names("GPT-4, DINOv2 and Llama 3.1 of 2024 (T5, Qwen2.5-Coder).") == {
-        "gpt-4",
-        "dinov2",
-        "t5",
-        "qwen2.5-coder",
-    }
 
 
 def test_without_passages_nothing_is_supported_or_near() -> None:

@@ -11,7 +11,8 @@ import pytest
 from assistant import retrieval
 from assistant.index import KnowledgeIndex
 from assistant.indexing import build
-from assistant.retrieval import Retriever, content_words, full_text_query, fused
+from assistant.retrieval import Retriever, full_text_query, fused
+from assistant.words import content_words
 from tests.fakes import HashEmbedder
 
 HOSTILE = [

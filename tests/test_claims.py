@@ -1,0 +1,54 @@
+"""Claims: numbers, names, negations, whom a sentence is about, and who did it to whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from assistant.claims import Stated, disagreement, numbered_names
+
+TELEGRAPH = Stated(
+    "In 1895 Marconi sent signals over two kilometres, while Popov showed a receiver in Russia.",
+    "History of radio",
+    "Two inventors worked apart from each other.",
+)
+MODELS = Stated("GPT-3 has 175 billion parameters.", "Models", "")
+UNKNOWN = Stated("The parameter count of GPT-4 is undisclosed.", "Models", "GPT-3 has 175 billion parameters.")
+
+
+@pytest.mark.parametrize(
+    ("claim", "disagrees_in"),
+    [
+        ("In 1895 Marconi sent signals over two kilometres.", ""),
+        ("Marconi sent signals over 2 kilometres in 1895.", ""),
+        ("In 1896 Marconi sent signals over two kilometres.", "number"),
+        ("In 1895 Marconi sent signals over two kilometres to Ireland.", "name"),
+        ("In 1895 Marconi did not send signals over two kilometres.", "negation"),
+        ("The kettle and the teapot were sent over two kilometres in 1895.", "subject"),
+        ("In 1895 Popov sent signals over two kilometres, while Marconi showed a receiver in Russia.", "order"),
+        ("While Popov showed a receiver in Russia, Marconi sent signals.", ""),
+        ("The inventors worked apart from each other.", ""),
+    ],
+)
+def test_a_claim_must_agree_with_its_evidence(claim: str, disagrees_in: str) -> None:
+    assert disagreement(claim, [TELEGRAPH]) == disagrees_in
+
+
+@pytest.mark.parametrize(
+    ("claim", "evidence", "disagrees_in"),
+    [
+        ("GPT-3 has 175 billion parameters.", [MODELS], ""),
+        ("GPT-4 has 175 billion parameters.", [UNKNOWN, MODELS], "number"),
+        ("The parameter count of GPT-4 is not disclosed.", [Stated("It was never disclosed.", "GPT-4", "")], ""),
+    ],
+)
+def test_evidence_of_two_sentences(claim: str, evidence: list[Stated], disagrees_in: str) -> None:
+    assert disagreement(claim, evidence) == disagrees_in
+
+
+def test_names_that_carry_numbers_are_told_apart() -> None:
+    assert numbered_names("GPT-4, DINOv2 and Llama 3.1 of 2024 (T5, Qwen2.5-Coder).") == {
+        "gpt-4",
+        "dinov2",
+        "t5",
+        "qwen2.5-coder",
+    }
