@@ -50,6 +50,11 @@ class Skipped:
     reason: str
 
 
+def place_address(document: str, offset: int, text: str) -> str:
+    """The page that opens ``document`` where ``text`` stands, relative to the site's root."""
+    return f"documents/{quote(document)}?at={offset}-{offset + len(text)}#place"
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A passage: a verbatim stretch of a document's text below one heading.
@@ -155,8 +160,7 @@ class Citation:
     @property
     def address(self) -> str:
         """The page that opens the document at this place, relative to the site's root."""
-        end = self.offset + len(self.quote)
-        return f"documents/{quote(self.document)}?at={self.offset}-{end}#place"
+        return place_address(self.document, self.offset, self.quote)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from assistant.retrieval import Retriever
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Citation, Document, Message, Progress, Token
-from assistant.web.chat import BUSY, READERS, WAITING, ChatPage
+from assistant.web.chat import BUSY, NO_SOURCES, READERS, WAITING, ChatPage
 from assistant.web.rendering import document_html, linked, safe_markdown, sources_html, unlinked
 from assistant.web.routes import MAX_BODY, Guard, build_routes
 from tests.fakes import HashEmbedder, ScriptedModel
@@ -207,6 +207,22 @@ class TestChatPage:
         text, sources = self._states(ChatPage(settings, ready), self.QUESTION)[-1]
         assert text.startswith("Bread bakes for forty minutes at 230 degrees. [[1]](documents/bread.md?at=")
         assert "<mark>" in sources
+
+    def test_a_refusal_offers_the_closest_passages(self, settings: Settings) -> None:
+        page = ChatPage(settings, _prepared(settings, ScriptedModel("Not in the documents.")))
+        text, sources = self._states(page, self.QUESTION)[-1]
+        assert text.startswith("I do not know")
+        assert sources.count("Closest: Baking bread") >= 1
+        assert "documents/bread.md?at=" in sources
+        assert "\n" not in sources
+        assert "<mark>" not in sources
+
+    def test_a_question_about_something_else_is_refused_with_nothing_beside(
+        self, settings: Settings, ready: Preparation
+    ) -> None:
+        text, sources = self._states(ChatPage(settings, ready), "Who painted the Mona Lisa?")[-1]
+        assert text.startswith("I do not know")
+        assert sources == NO_SOURCES
 
     def test_questions_are_checked_on_the_server(self, settings: Settings, ready: Preparation) -> None:
         page = ChatPage(settings, ready)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from threading import Event
@@ -23,13 +23,15 @@ from assistant.progress import describe
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Answer, AnswerEvent, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
-from assistant.web.rendering import linked, safe_markdown, sources_html, unlinked
+from assistant.web.rendering import closest_html, linked, safe_markdown, sources_html, unlinked
 
 READERS = 8
 """Readers who are answered at the same time."""
 WAITING = 12
 """Readers who may wait; one more is asked to come back later."""
 BUSY = "Many people are asking right now, and the line is full. Please ask again in a minute."
+CLOSE, CLOSEST = 0.3, 3
+"""Beside a refusal stand so many passages, if they are so near to the question."""
 NO_SOURCES = "<p class='empty'>The passages behind an answer appear here.</p>"
 
 EXAMPLES = [
@@ -195,7 +197,7 @@ class ChatPage:
                     citations += event.citations
                     yield text, sources_html(citations, results)
                 elif isinstance(event, Finished):
-                    yield _final(event.answer, text), sources_html(event.answer.citations, results) or NO_SOURCES
+                    yield _final(event.answer, text), _sources(event.answer, results)
         finally:
             stop.set()
             self._line.leave()
@@ -230,6 +232,13 @@ class ChatPage:
                 document = snapshot.document(path)
                 if document:
                     yield number, path, document.title, " ".join(document.text[start:end].split())
+
+
+def _sources(answer: Answer, results: Sequence[SearchResult]) -> str:
+    """What stands beside an answer: the passages cited, or those closest to a question that was refused."""
+    if answer.refused:
+        return closest_html([r for r in results if r.similarity >= CLOSE][:CLOSEST]) or NO_SOURCES
+    return sources_html(answer.citations, results) or NO_SOURCES
 
 
 def _final(answer: Answer, text: str) -> str:

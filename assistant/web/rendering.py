@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
 
-from assistant.types import Citation, Document, SearchResult
+from assistant.types import Chunk, Citation, Document, SearchResult, place_address
 
 # stand around quotes while Markdown is rendered; they are punctuation, so that what is emphasised stays so
 _OPEN, _CLOSE = "⸨", "⸩"
@@ -65,15 +65,30 @@ def sources_html(citations: Sequence[Citation], results: Sequence[SearchResult])
         if mine:
             mine = sorted(set(mine), key=lambda citation: citation.number)
             numbers = " ".join(f"[{citation.number}]" for citation in mine)
-            heading = f"<p class='heading'>{html.escape(' › '.join(chunk.headings))}</p>" if chunk.headings else ""
-            card = (
-                f"<article class='source'><h3>{numbers} {html.escape(chunk.title)}</h3>{heading}"
-                f"<div class='passage'>{_passage_html(chunk.text, [citation.quote for citation in mine])}</div>"
-                f"<p><a href='{html.escape(mine[0].address)}' target='_blank' rel='noopener'>Open the document here"
-                "</a></p></article>"
-            )
-            cards.append((mine[0].number, card))
-    return "".join(card for _, card in sorted(cards)).replace("\n", "&#10;")
+            passage = _passage_html(chunk.text, [citation.quote for citation in mine])
+            cards.append((mine[0].number, _card(numbers, chunk, passage, mine[0].address)))
+    return _one_block(card for _, card in sorted(cards))
+
+
+def closest_html(results: Sequence[SearchResult]) -> str:
+    """Passages to look at where none answers, each with a link into its document; as one block of HTML."""
+    return _one_block(
+        _card("Closest:", chunk, _passage_html(chunk.text, ()), place_address(chunk.document, chunk.offset, chunk.text))
+        for chunk in (result.chunk for result in results)
+    )
+
+
+def _card(label: str, chunk: Chunk, passage: str, address: str) -> str:
+    heading = f"<p class='heading'>{html.escape(' › '.join(chunk.headings))}</p>" if chunk.headings else ""
+    return (
+        f"<article class='source'><h3>{label} {html.escape(chunk.title)}</h3>{heading}"
+        f"<div class='passage'>{passage}</div>"
+        f"<p><a href='{html.escape(address)}' target='_blank' rel='noopener'>Open the document here</a></p></article>"
+    )
+
+
+def _one_block(cards: Iterable[str]) -> str:
+    return "".join(cards).replace("\n", "&#10;")
 
 
 def _passage_html(text: str, quotes: Sequence[str]) -> str:
