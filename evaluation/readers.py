@@ -1,8 +1,8 @@
 """Several readers at once: the tokens all get together, the wait for the first word, and how soon a leaver is gone.
 
-One engine with the states of all passages kept. First one reader asks one question after the other, without guessing;
-then `READERS` ask the same questions, one more every `APART` seconds. Tokens a second count from the first question to
-the last answer, the reading included; while only writing goes on they are more.
+One engine with the states of all passages kept. First one reader asks one question after the other; then `READERS`
+ask the same questions, one more every `APART` seconds. Tokens a second count from the first question to the last
+answer, the reading included; while only writing goes on they are more.
 """
 
 from __future__ import annotations
@@ -49,9 +49,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
         asked = [prompts(query.text, retriever, vectors) for query in read_queries("nq", READERS)]
         for messages in asked:
             model.read_ahead(messages, Event())
-        guessed, llama.DRAFT = llama.DRAFT, 0
         alone = _summary([_ask(model, messages) for messages in asked])
-        llama.DRAFT = guessed
         together = _summary(_staggered(model, asked))
         result = {
             "model": model.name,

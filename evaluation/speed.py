@@ -27,8 +27,8 @@ from evaluation.data import open_corpus, read_queries
 from evaluation.drawing import draw_speed
 from evaluation.statistics import keep, quartiles
 
-WAYS = (ways.warm, ways.unguessed, ways.cold, ways.full, ways.server, ways.transformers)
-SPLICED = ("warm", "unguessed", "cold")
+WAYS = (ways.warm, ways.cold, ways.full, ways.server, ways.transformers)
+SPLICED = ("warm", "cold")
 BASELINE = "full"
 
 
@@ -71,7 +71,7 @@ def _row(
 
 
 def summary(rows: Sequence[dict[str, Any]], peaks: dict[str, int]) -> dict[str, Any]:
-    """Medians and quartiles of each way, and what guessing is worth; ``peaks`` in bytes by way."""
+    """Medians and quartiles of each way; ``peaks`` in bytes by way."""
     result: dict[str, Any] = {"questions": len(rows)}
     for name, peak in peaks.items():
         times = {key: [row[name][key] for row in rows] for key in ("first_ms", "total_ms", "tokens_a_second")}
@@ -81,9 +81,6 @@ def summary(rows: Sequence[dict[str, Any]], peaks: dict[str, int]) -> dict[str, 
             "first_word_of_full": quartiles(ratios),
             "peak_bytes": peak,
         }
-    same = [row["warm"]["text"] == row["unguessed"]["text"] for row in rows]
-    faster = [row["warm"]["tokens_a_second"] / max(1e-9, row["unguessed"]["tokens_a_second"]) for row in rows]
-    result["guessing"] = {"same_text": sum(same), "speed": quartiles(faster)}
     return result
 
 
@@ -100,10 +97,4 @@ def _table(result: dict[str, Any]) -> str:
             f"{row['peak_bytes'] / 1e9:.1f}",
         )
         lines.append("{:14}{:>24}{:>20}{:>12}{:>10}{:>9}".format(start.__name__, *cells))
-    guessing = result["guessing"]
-    lines.append(
-        f"Guessing from the prompt: {guessing['speed']['median']:.2f} times the tokens a second "
-        f"({guessing['speed']['low']:.2f}–{guessing['speed']['high']:.2f}), the same text in {guessing['same_text']} "
-        f"of {result['questions']}."
-    )
     return "\n".join(lines)

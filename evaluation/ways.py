@@ -53,20 +53,13 @@ def warm(setup: Setup) -> Ask:
     return _model(llama.LlamaModel(setup.weights, "warm", setup.threads, StateStore(setup.states, 1 << 40)))
 
 
-def unguessed(setup: Setup) -> Ask:
-    """The same without guessing tokens from the prompt."""
-    llama.DRAFT = 0
-    return warm(setup)
-
-
 def cold(setup: Setup) -> Ask:
     """Groundwork that keeps nothing: every passage is read when it is needed."""
     return _model(llama.LlamaModel(setup.weights, "cold", setup.threads))
 
 
 def full(setup: Setup) -> Ask:
-    """The same engine, reading the whole prompt and writing token by token: llama.cpp as such."""
-    llama.DRAFT = 0
+    """The same engine, asked with prompts that it reads in full: llama.cpp as such."""
     return cold(setup)
 
 

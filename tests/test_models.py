@@ -152,13 +152,6 @@ def test_what_another_make_has_kept_is_not_restored(smol: LlamaModel) -> None:
     assert "Paris" in _answer(smol, _asked("What is the capital of France? Answer in one word."))
 
 
-def test_guessing_changes_no_token(smol: LlamaModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    question = "Repeat word for word: The kettle boils one litre of water in three minutes."
-    guessed = _answer(smol, _asked(question, *PASSAGES), 40)
-    monkeypatch.setattr(llama, "DRAFT", 0)
-    assert _answer(smol, _asked(question, *PASSAGES), 40) == guessed
-
-
 def test_reading_ahead_keeps_passages_and_gives_way(weights_cache: Path, tmp_path: Path) -> None:
     states = StateStore(tmp_path / "states", 10**9)
     model = _with_states(weights_cache, states)

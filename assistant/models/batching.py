@@ -83,11 +83,6 @@ class Batcher:
         with self._changed:
             return any(not task.idle for task in (*self._waiting, *self._running))
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether one task has the model to itself, so that guessing costs nobody else."""
-        return len(self._running) == 1 and not self._waiting
-
     def close(self) -> None:
         """End every task, then the thread."""
         with self._changed:

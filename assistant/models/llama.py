@@ -8,11 +8,6 @@ the passages before it, which costs quality (README has the figures); sentences 
 behind the passages (see `prompting`), are there to buy some of it back. Prompt Cache (Gim et al., MLSys 2024) and
 TurboRAG (2024) describe the idea.
 
-Answers here quote their passages, so the next tokens can often be guessed: where the last tokens of the answer stand
-in the prompt, what follows them there is proposed, and all of it is checked in one batch, which costs less than reading
-it one by one (prompt lookup). What is not what the model writes itself is dropped. A batch of several
-tokens rounds otherwise than single ones, so where two tokens are nearly equally likely the other one may come.
-
 Several readers are served at once by `batching`. The engine knows nothing of documents or citations.
 """
 
@@ -42,10 +37,6 @@ RESERVED_TOKENS = 512
 """Memory set aside for the beginning of every prompt."""
 IDLE_SECONDS = 0.2
 """How often it is looked whether the readers have gone."""
-DRAFT = 3
-"""Tokens guessed at a time."""
-MATCH = 3
-"""So many last tokens must stand in the prompt to guess what follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,28 +207,15 @@ class LlamaModel:
     def _write(
         self, task: Task, prompt: _Prompt, slot: int, max_tokens: int, emit: Callable[[int], None]
     ) -> Generator[Stretch, list[int], None]:
-        """Read the rest of the prompt, then write the answer, token by token or as well as it can be guessed."""
+        """Read the rest of the prompt, then write the answer, token by token."""
         (token,) = yield Stretch(slot, prompt.rest, 1)
         task.opening = False
-        lookup = _Lookup(prompt.tokens)
-        written = 0
-        while not self._sequences.is_end(token):
-            emit(token)
-            written += 1
-            if written == max_tokens:
+        for left in reversed(range(max_tokens)):
+            if self._sequences.is_end(token):
                 return
-            lookup.append(token)
-            guess = lookup.guess(min(DRAFT, max_tokens - written - 1)) if self._batcher.is_alone else []
-            outputs = yield Stretch(slot, (token, *guess), 1 + len(guess))
-            right = next((i for i, (a, b) in enumerate(zip(guess, outputs, strict=False)) if a != b), len(guess))
-            self._sequences.cut(slot, self._sequences.length(slot) - (len(guess) - right))
-            for guessed in guess[:right]:
-                if self._sequences.is_end(guessed):
-                    return
-                emit(guessed)
-                lookup.append(guessed)
-            written += right
-            token = outputs[right]
+            emit(token)
+            if left:
+                (token,) = yield Stretch(slot, (token,), 1)
 
     def _reset(self) -> None:
         """After a task that ended while it was opening: forget what it had half read."""
@@ -249,27 +227,6 @@ class LlamaModel:
         """Give the memory back; the model cannot be used afterwards."""
         self._batcher.close()
         self._sequences.close()
-
-
-class _Lookup:
-    """Guesses what follows: what followed the last time that the same `MATCH` tokens stood in prompt or answer."""
-
-    def __init__(self, tokens: Sequence[int]) -> None:
-        self._tokens: list[int] = []
-        self._places: dict[tuple[int, ...], int] = {}
-        self._match: int | None = None
-        for token in tokens:
-            self.append(token)
-
-    def append(self, token: int) -> None:
-        self._tokens.append(token)
-        last = tuple(self._tokens[-MATCH:])
-        self._match = self._places.get(last)
-        self._places[last] = len(self._tokens)
-
-    def guess(self, count: int) -> list[int]:
-        """At most ``count`` tokens; none when the last ones are new."""
-        return [] if self._match is None else self._tokens[self._match : self._match + count]
 
 
 def _fingerprint(path: Path) -> str:
