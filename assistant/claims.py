@@ -2,8 +2,9 @@
 
 A sentence can share nearly all its words with its evidence and say something else: another number, another name, the
 contrary, the same of somebody else, or who did it to whom turned round. Each rule here looks for one of these. They
-read no grammar: a name is a word with a capital, a subject is what stands before the first auxiliary verb. Relations
-between words that are no names are not checked. For English.
+read no grammar: a name is a word with a capital that does not begin a sentence, a subject is what stands before the
+first auxiliary verb. Not noticed: relations between words that are no names, a false first word, a denial left out,
+and a denial of something else than what the evidence denies. For English.
 """
 
 from __future__ import annotations
@@ -22,8 +23,20 @@ FEWEST_ORDERED = 4
 _NUMBERED_NAME = re.compile(r"\b[A-Za-z]+[-.]?\d[\w.-]*")
 # not at the beginning of a sentence, where every word has a capital
 _NAME = re.compile(r"(?<!^)(?<![.!?:] )\b[A-Z][\w'’-]+")
-_NEGATION = re.compile(r"\b(?:not|never|cannot)\b|n['’]t\b", re.IGNORECASE)
-_NEGATED = re.compile(r"\b(?:not|never|cannot|no|nor|without|neither|none)\b|n ?['’]t\b", re.IGNORECASE)
+# "not only" and the like deny nothing
+_NEGATION = re.compile(
+    r"\b(?:not|never|cannot|no|nor|neither|none)\b(?! (?:only|just|necessarily|longer|more|less)\b)|n['’]t\b",
+    re.IGNORECASE,
+)
+_NEGATED = re.compile(
+    r"\b(?:not|never|cannot|no|nor|without|neither|none|unable|fail\w*|lack\w*|rather than|instead of|"
+    r"un(?:known|clear|disclosed|likely|reliable|published|solved|proven)|impossible|incapable|inability)\b|n ?['’]t\b",
+    re.IGNORECASE,
+)
+# what a subject that points back, or an opening word, begins with
+_POINTS_BACK = re.compile(r"(?:This|These|That|Those|Such|It|They|He|She|There|However|Moreover|Also)\b")
+_ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
+_LISTED = re.compile(r"(?:[A-Z][\w'’-]+(?:, and |, or |, | and | or |/)?)+")
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|did|may|must|should)\b")
 _WORD = re.compile(r"[\w'’-]+")
 
@@ -50,42 +63,55 @@ def numbered_names(text: str) -> frozenset[str]:
 def _numbers(claim: str, evidence: Sequence[Stated]) -> bool:
     """Every number stands in a sentence that also holds the names with numbers that the claim gives it to."""
     named = numbered_names(claim)
-    texts = [f"{stated.sentence} {stated.headings}" for stated in evidence]
+    texts = [_with_subject(stated) for stated in evidence]
     # "GPT-4 is large" and "GPT-3 has 175 billion" do not make "GPT-4 has 175 billion"
     return all(
         any(number in numbers(text) and named <= numbered_names(text) for text in texts) for number in numbers(claim)
     )
 
 
+def _with_subject(stated: Stated) -> str:
+    """The sentence below its headings; behind the one before where it names nothing that carries a number itself."""
+    before = "" if numbered_names(stated.sentence) else " ".join(numbered_names(stated.before))
+    return f"{before} {stated.sentence} {stated.headings}"
+
+
 def _names(claim: str, evidence: Sequence[Stated]) -> bool:
     """Every name stands in the evidence, its headings, or the sentence before, which "he" and "it" point to."""
     text = _all_text(evidence)
     known = set(stems(text))
-    lower = text.lower()
-    return all(set(stems(name)) & known or name.lower() in lower for name in _NAME.findall(claim))
+    initials = "".join(word[0] for word in _WORD.findall(f"{claim} {text}")).lower()
+    for name in _NAME.findall(claim):
+        is_spelt_out = _ABBREVIATION.fullmatch(name) and name.rstrip("s").lower() in initials
+        if not set(stems(name)) <= known and not is_spelt_out:
+            return False
+    return True
 
 
 def _negation(claim: str, evidence: Sequence[Stated]) -> bool:
-    """What the claim denies, the evidence denies too."""
+    """A claim that denies something rests on evidence that denies something."""
     return not _NEGATION.search(claim) or any(_NEGATED.search(stated.sentence) for stated in evidence)
 
 
 def _subject(claim: str, evidence: Sequence[Stated]) -> bool:
     """The evidence speaks of what the claim speaks of."""
+    if _POINTS_BACK.match(claim):
+        return True
     verb = _VERB.search(claim)
     words = set(stems(claim[: verb.start()] if verb else " ".join(claim.split()[:4])))
     return not words or len(words & set(stems(_all_text(evidence)))) / len(words) >= SUBJECT_SHARE
 
 
 def _order(claim: str, evidence: Sequence[Stated]) -> bool:
-    """Names do not stand the other way round in a sentence whose other words keep their order."""
+    """Names do not stand the other way round in a sentence whose other words keep their order; lists may."""
     names = set(_NAME.findall(claim))
+    listed = {word for names_together in _LISTED.findall(claim) for word in _WORD.findall(names_together)[1:]}
     for stated in evidence:
         words = [word.lower() for word in _WORD.findall(stated.sentence)]
         places = [
             (words.index(word.lower()), word in names)
             for word in _WORD.findall(claim)
-            if words.count(word.lower()) == 1
+            if words.count(word.lower()) == 1 and word not in listed
         ]
         of_names = [place for place, is_name in places if is_name]
         others = [place for place, is_name in places if not is_name]

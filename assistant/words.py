@@ -23,6 +23,7 @@ _NUMBER_WORDS = {
     **{word: str(10 * number) for number, word in enumerate(_TENS.split(), 2)},
     **{"hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000"},
 }
+_PLURAL = re.compile(r"\b([A-Z]{2,})s\b")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _STEMMER = snowballstemmer.stemmer("english")
 
@@ -35,7 +36,8 @@ def content_words(text: str) -> list[str]:
 
 def stems(text: str) -> list[str]:
     """Content words of ``text``, reduced to their stems."""
-    return [_stem(word) for word in content_words(text)]
+    # the stemmer leaves the plural of an abbreviation ("LLMs") as it is
+    return [_stem(word) for word in content_words(_PLURAL.sub(r"\1", text))]
 
 
 @lru_cache(maxsize=50_000)

@@ -112,7 +112,7 @@ class KeptAnswers:
 
     def _of(self, what: str, messages: Sequence[Message], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         pieces = [[message.role, [[type(piece).__name__, piece] for piece in message.pieces]] for message in messages]
-        key = hashlib.sha256(json.dumps([self._model.name, what, pieces]).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps([self._model._make, MAX_TOKENS, what, pieces]).encode()).hexdigest()
         if key not in self._rows:
             self._rows[key] = {"key": key, **make()}
             with self._path.open("a", encoding="utf-8") as file:

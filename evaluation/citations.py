@@ -1,10 +1,12 @@
 """The check of sentences: how many planted errors it withholds, how many true sentences, and what it cites.
 
-True sentences are those of clapnq's human-written answers; errors are planted in them (see `planting`). Each is held
-against the passages found for its question, and looked up when they do not support it, as in an answer. A sentence of
-a human may also say what no passage found says, so not every true sentence that is withheld is a mistake. A citation
-is *precise* when one of the sentences that clapnq's annotators marked overlaps it; *recall* is the share of marked
-sentences that some citation overlaps.
+True sentences are those of clapnq's human-written answers; errors are planted in the first of them (see `planting`).
+Each is held against the passages found for its question, and looked up when they do not support it, as in an answer. A
+human may also say what no passage found says, so not every true sentence that is withheld is a mistake; and an error
+counts only where the sentence that it was planted in is shown. The rules of `claims` were chosen with these answers in
+view, and the errors are planted by rules as simple: expect less of errors that models make. A citation is *precise*
+when one of the sentences that clapnq's annotators marked overlaps it; *recall* is the share of marked sentences that
+some citation overlaps.
 """
 
 from __future__ import annotations
@@ -61,14 +63,17 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
             bar.show(Progress("Checking", number, len(answered), "answers"))
             results = check.found(one.question)
             cited: list[EvidenceSentence] = []
+            shown: dict[str, bool] = {}
             for sentence in _sentences(one.answer):
                 support = check.support(sentence, results)
+                shown[sentence] = bool(support)
                 verdicts["true"].append(float(not support))
                 cited += support
                 rows.append({"kind": "true", "sentence": sentence, "shown": bool(support)})
             precision += [float(any(_overlap(c.quote, marked) for marked in one.support)) for c in cited]
             recall += [float(any(_overlap(c.quote, marked) for c in cited)) for marked in one.support]
-            for kind, sentence, evidence in _planted(check, answered, number, results, rng):
+            first = next(iter(shown.values()), False)
+            for kind, sentence, evidence in _planted(check, answered, number, results, rng) if first else ():
                 support = check.support(sentence, evidence)
                 verdicts[kind].append(float(not support))
                 rows.append({"kind": kind, "sentence": sentence, "shown": bool(support)})
@@ -96,7 +101,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
 def _planted(
     check: _Check, answered: Sequence[Answered], number: int, results: list[SearchResult], rng: Random
 ) -> list[tuple[str, str, list[SearchResult]]]:
-    """One error of every kind that this answer allows: its kind, the sentence, and what it is held against."""
+    """One error of every kind that the first sentence allows: its kind, the sentence, what it is held against."""
     sentences = _sentences(answered[number].answer)
     other = answered[(number + 1) % len(answered)]
     names = [name for one in answered for name in planting.names(one.answer)]
@@ -122,4 +127,4 @@ def _sentences(text: str) -> list[str]:
 
 def _overlap(one: str, other: str) -> bool:
     a, b = set(stems(one)), set(stems(other))
-    return bool(a and b) and len(a & b) / min(len(a), len(b)) >= OVERLAP
+    return min(len(a), len(b)) >= 3 and len(a & b) / min(len(a), len(b)) >= OVERLAP

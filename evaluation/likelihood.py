@@ -3,7 +3,7 @@
 The binding hands out no logits, but it samples, and a sampler takes a bias. The bias at which the greedy choice moves
 from one token to another is the difference of their logits; halving finds it. With the likeliest tokens set aside one
 after the other, `TOP` differences give the sum that a log-probability needs, but for its smallest terms: what is told
-is a little too high, by the same small amount for every prompt.
+is a little too high, and more so for a prompt that leaves the model less sure. So a loss is told a little too small.
 
 It reaches into the engine's own parts, as nothing outside `evaluation/` may.
 """
@@ -20,7 +20,7 @@ from assistant.models.llama import LlamaModel
 from assistant.models.sequences import Stretch
 from assistant.types import Message
 
-TOP = 8
+TOP = 12
 WIDEST = 64.0
 """Differences of logits beyond this count as this."""
 EXACT = 0.005

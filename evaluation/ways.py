@@ -173,7 +173,9 @@ def _timed(ask: Ask, messages: Sequence[Message], max_tokens: int) -> Timing:
     started = time.monotonic()
     ask(messages, max_tokens, seen)
     ended = time.monotonic()
-    first = times[0] if times else ended
+    if not times:
+        raise RuntimeError("no token came")
+    first = times[0]
     speed = (len(times) - 1) / max(1e-9, times[-1] - first) if len(times) > 1 else 0.0
     return Timing((first - started) * 1e3, (ended - started) * 1e3, len(times), reused, speed, "".join(texts))
 
