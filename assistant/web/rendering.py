@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
 
+from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Document, SearchResult, place_address
 
 # stand around quotes while Markdown is rendered; they are punctuation, so that what is emphasised stays so
@@ -71,11 +72,14 @@ def sources_html(citations: Sequence[Citation], results: Sequence[SearchResult])
 
 
 def closest_html(results: Sequence[SearchResult]) -> str:
-    """Passages to look at where none answers, each with a link into its document; as one block of HTML."""
-    return _one_block(
-        _card("Closest:", chunk, _passage_html(chunk.text, ()), place_address(chunk.document, chunk.offset, chunk.text))
-        for chunk in (result.chunk for result in results)
-    )
+    """Passages to look at where none answers, each with a link to its first sentence; as one block of HTML."""
+    cards = []
+    for chunk in (result.chunk for result in results):
+        # a whole passage may be a list or a table, which cannot be marked
+        start, end = next(iter(sentence_spans(chunk.text)), (0, 0))
+        address = place_address(chunk.document, chunk.offset + start, chunk.text[start:end])
+        cards.append(_card("Closest:", chunk, _passage_html(chunk.text, ()), address))
+    return _one_block(cards)
 
 
 def _card(label: str, chunk: Chunk, passage: str, address: str) -> str:
