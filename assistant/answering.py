@@ -19,14 +19,16 @@ from assistant.embedding import SentenceEmbedder
 from assistant.errors import QuestionError
 from assistant.grounding import Evidence, EvidenceSentence, SentenceVectors
 from assistant.index import KnowledgeIndex
+from assistant.intents import Intent, intent, reply
 from assistant.models.engines import load_model
-from assistant.prompting import ANSWER_TOKENS, NOT_FOUND, build_messages
+from assistant.prompting import ANSWER_TOKENS, NO, NOT_FOUND, YES, build_look, build_messages
 from assistant.retrieval import Retriever
 from assistant.sentences import SentenceBuffer
 from assistant.settings import Settings
 from assistant.types import (
     Answer,
     AnswerEvent,
+    Chunk,
     Citation,
     Conversation,
     Embedder,
@@ -53,8 +55,10 @@ LOOKED_UP = 4
 """Passages that a sentence is held against when those found for the question do not support it."""
 QUOTES = 3
 """Sentences quoted when nothing the model wrote is supported."""
-QUOTE_SIMILARITY = 0.5
-"""How near to the question, and to what was withheld, a sentence must be to be quoted."""
+QUOTE_SIMILARITY = 0.4
+"""How near to the question a sentence must be to be quoted."""
+LOOK_LEAD = 0.7
+"""By how much, in logits, the model must prefer "yes" when it is asked whether a passage answers."""
 
 
 def open_retriever(settings: Settings) -> Retriever:
@@ -153,22 +157,43 @@ class _Run:
         self._prompt_tokens = self._reused_tokens = self._answer_tokens = 0
 
     def events(self) -> Iterator[AnswerEvent]:
+        asked = intent(self._question)
+        yield from self._replied(asked) if asked else self._searched()
+
+    def _replied(self, asked: Intent) -> Iterator[AnswerEvent]:
+        """What is asked of the assistant itself needs no passage, and cites none."""
+        with self._assistant.retriever.index.snapshot() as snapshot:
+            text = reply(asked, snapshot.titles())
+        refused = asked is Intent.ALL_DOCUMENTS
+        if not refused:
+            self._text = text
+            self._first_sentence_ms = self._elapsed()
+            yield Sentence(text, ())
+        yield Finished(self._finished(text))
+
+    def _searched(self) -> Iterator[AnswerEvent]:
         self._results = tuple(self._assistant.retriever.search(self._query, RESULTS))
         self._retrieve_ms = self._elapsed()
         yield Found(self._query, self._results)
         evidence = Evidence(self._results, self._assistant.sentence_vectors)
-        if evidence.is_enough(self._query):
+        if evidence.is_enough(self._query, self._look):
             yield from self._answered(evidence)
-        yield Finished(self._finished())
+        yield Finished(self._finished(self._assistant.refusal(self._results)))
+
+    def _look(self, chunk: Chunk) -> bool:
+        """Whether the model says that this passage answers the question."""
+        result = next(result for result in self._results if result.chunk == chunk)
+        messages = build_look(self._question, result, self._conversation)
+        return self._assistant.model.prefers(messages, YES, NO, -LOOK_LEAD, self._stop)
 
     def _answered(self, evidence: Evidence) -> Iterator[AnswerEvent]:
         model = self._assistant.model
         again = read_again(evidence, self._query)
         messages = build_messages(self._question, self._results, self._conversation, model.count, again)
-        withheld: list[str] = []
         for lead, sentence in self._generated(messages):
+            # at this point a small model is wrong about that as often as right
             if _says_not_found(sentence):
-                return
+                break
             supported = evidence.support(sentence)
             if not supported:
                 supported, found = self._looked_up(sentence)
@@ -177,10 +202,9 @@ class _Run:
             if supported:
                 yield self._shown(lead, sentence, supported)
             else:
-                withheld.append(sentence)
-        self._withheld = len(withheld)
+                self._withheld += 1
         if not self._stop.is_set():
-            yield from self._quoted(evidence, withheld)
+            yield from self._quoted(evidence)
 
     def _looked_up(self, sentence: str) -> tuple[list[EvidenceSentence], tuple[SearchResult, ...]]:
         """What supports a sentence elsewhere in the documents, and the passages that this is in."""
@@ -193,14 +217,13 @@ class _Run:
         self._results += found
         return supported, found
 
-    def _quoted(self, evidence: Evidence, withheld: Sequence[str]) -> Iterator[AnswerEvent]:
+    def _quoted(self, evidence: Evidence) -> Iterator[AnswerEvent]:
         """The documents' own sentences, where the model said little, or nothing that is supported."""
         if self._text:
             missing = max(0, FEWEST - self._shown_count)
             quotes = evidence.more(self._query, self._supported, self._text)[:missing]
         else:
-            # what the model tried to say, and could not prove, still points to the sentences that answer
-            near = evidence.nearest([self._query, *withheld])[:QUOTES]
+            near = evidence.nearest([self._query])[:QUOTES]
             quotes = [sentence for sentence, similarity in near if similarity >= QUOTE_SIMILARITY]
         for sentence in sorted(quotes, key=evidence.sentences.index):  # as they follow each other in their passage
             yield self._shown(" ", plain_text(sentence.quote), [sentence])
@@ -252,12 +275,12 @@ class _Run:
         self._citations.append(citation)
         return citation
 
-    def _finished(self) -> Answer:
+    def _finished(self, refusal: str) -> Answer:
         refused = not self._text and not self._stop.is_set()
         return Answer(
             question=self._question,
             query=self._query,
-            text=self._assistant.refusal(self._results) if refused else self._text,
+            text=refusal if refused else self._text,
             refused=refused,
             citations=tuple(self._citations),
             results=self._results,

@@ -10,20 +10,24 @@ This module does not know how passages were found or how text is generated.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from threading import Lock
 
 import numpy as np
 
 from assistant.chunking import plain_text
 from assistant.claims import Stated, disagreement
+from assistant.orders import is_order
 from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
 from assistant.words import stems
 
-ENOUGH = 0.78
+ENOUGH = 0.82
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
+SURE = 1.3
+"""At this sum the passages are taken to answer; below it the model is asked whether the best of them does."""
 
 SUPPORT = 0.62
 """The least support (mean of word coverage and cosine) at which a sentence is shown."""
@@ -104,21 +108,35 @@ class Evidence:
         self._embedder = vectors.embedder
         self.sentences: list[EvidenceSentence] = []
         rank: list[float] = []
+        usable: list[bool] = []
         for result in results:
-            spans = list(sentence_spans(result.chunk.text))
-            self.sentences += [EvidenceSentence(result.chunk, start, end) for start, end in spans]
-            rank += [PASSAGE_SHARE * result.score / max(results[0].score, 1e-6)] * len(spans)
+            of_passage = [EvidenceSentence(result.chunk, *span) for span in sentence_spans(result.chunk.text)]
+            usable += [not is_order(sentence.quote) for sentence in of_passage]
+            self.sentences += of_passage
+            rank += [PASSAGE_SHARE * result.score / max(results[0].score, 1e-6)] * len(of_passage)
         self._similarity = max((result.similarity for result in results), default=0.0)
+        # an order to the machine that reads it is evidence for nothing
+        self.sentences = list(compress(self.sentences, usable))
         self._stated = [self._as_stated(i) for i in range(len(self.sentences))]
-        self._rank = np.array(rank, np.float32)
-        self._vectors = np.vstack([vectors.of(result.chunk.text) for result in results]) if results else None
+        self._rank = np.array(list(compress(rank, usable)), np.float32)
+        self._vectors = np.vstack([vectors.of(result.chunk.text) for result in results])[usable] if results else None
         self._words = [frozenset(stems(plain_text(sentence.quote))) for sentence in self.sentences]
         self._context = [frozenset(stems(sentence.chunk.heading_path)) for sentence in self.sentences]
 
-    def is_enough(self, query: str) -> bool:
-        """Whether the passages can be expected to answer ``query``; otherwise the model is not asked at all."""
-        nearest = float(max(self._similarities(plain_text(query)), default=0.0))
-        return bool(self.sentences) and self._similarity + nearest >= ENOUGH
+    def is_enough(self, query: str, look: Callable[[Chunk], bool]) -> bool:
+        """Whether the passages can be expected to answer ``query``.
+
+        Args:
+            look: reads one passage and says whether it answers; asked only where likeness leaves it open.
+        """
+        strength = self.strength(query)
+        if not self.sentences or strength < ENOUGH:
+            return False
+        return strength >= SURE or look(self.nearest([query])[0][0].chunk)
+
+    def strength(self, query: str) -> float:
+        """How near the passages are to ``query``: the cosine of the nearest, and that of their nearest sentence."""
+        return self._similarity + float(max(self._similarities(plain_text(query)), default=0.0))
 
     def support(self, sentence: str) -> list[EvidenceSentence]:
         """The one or two sentences that support ``sentence``, best first; empty if it is not supported."""

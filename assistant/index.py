@@ -155,6 +155,13 @@ class Snapshot:
         ).fetchone()
         return Document(*row) if row else None
 
+    def titles(self) -> dict[str, list[str]]:
+        """The documents' titles, by the folder that they are in ("" for none), in the order of their paths."""
+        found: dict[str, list[str]] = {}
+        for path, title in self.database.execute("SELECT path, title FROM documents ORDER BY path"):
+            found.setdefault(path.split("/")[-2] if "/" in path else "", []).append(title)
+        return found
+
     def counts(self) -> tuple[int, int]:
         """How many documents and chunks there are."""
         documents: int = self.database.execute("SELECT count(*) FROM documents").fetchone()[0]

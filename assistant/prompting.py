@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from assistant.chunking import plain_text
+from assistant.orders import without_orders
 from assistant.types import Conversation, Message, Passage, SearchResult
 
 NOT_FOUND = "Not in the documents."
@@ -23,6 +24,8 @@ SYSTEM = (
 )
 ORDER = "Answer in two or three short sentences."
 """Stands last: what stands before passages that were read apart from each other is followed less."""
+LOOK = "Does the passage contain the answer to this question? Answer Yes or No."
+YES, NO = "Yes", "No"
 PASSAGES = 5
 PASSAGE_TOKENS = 1600
 ANSWER_TOKENS = 160
@@ -56,9 +59,15 @@ def build_messages(
     return [Message("system", (SYSTEM,)), user]
 
 
+def build_look(question: str, result: SearchResult, conversation: Conversation) -> list[Message]:
+    """The prompt that asks whether one passage answers the question; it begins like every other, and so reads fast."""
+    asked = f"{_turns(conversation)}Question: {question}\n{LOOK}"
+    return [Message("system", (SYSTEM,)), Message("user", ("Passages:\n\n", passage_piece(result), asked))]
+
+
 def passage_piece(result: SearchResult) -> Passage:
-    """One passage as the model reads it: its heading path, its text, an empty line."""
-    return Passage(f"{result.chunk.heading_path}\n{plain_text(result.chunk.text)}\n\n")
+    """One passage as the model reads it: its heading path, its text without orders to the model, an empty line."""
+    return Passage(f"{result.chunk.heading_path}\n{plain_text(without_orders(result.chunk.text))}\n\n")
 
 
 def _again(titled: Sequence[tuple[str, str]]) -> str:

@@ -274,6 +274,14 @@ class LanguageModel(Protocol):
         """Greedy decoding; ends at the model's end of turn, after ``max_tokens``, or soon after ``stop`` is set."""
         ...
 
+    def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
+        """Whether the model would rather begin its answer with ``text`` than with ``other``.
+
+        Args:
+            lead: what is added to the logit of the first token of ``text``.
+        """
+        ...
+
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """Read the passages of a prompt in idle time, to have them read when a question comes.
 

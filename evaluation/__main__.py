@@ -7,15 +7,17 @@ import sys
 
 from assistant.errors import AssistantError
 from assistant.settings import Settings
-from evaluation import answers, citations, questions, readers, retrieval, speed
+from evaluation import answers, citations, injection, questions, readers, refusals, retrieval, speed
 from evaluation.data import OWN, SETS
 
 METRICS = {
     "answers": (answers.run, ("nq",)),
     "citations": (citations.run, ("clapnq",)),
     "curve": (answers.curve, ("nq",)),
+    "injection": (injection.run, ()),
     "questions": (questions.run, tuple(OWN)),
     "readers": (readers.run, ("nq",)),
+    "refusals": (refusals.run, refusals.SETS),
     "retrieval": (retrieval.run, SETS),
     "speed": (speed.run, ("nq",)),
 }

@@ -12,7 +12,8 @@ some citation overlaps.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -33,17 +34,56 @@ OVERLAP = 0.6
 KINDS = ("number", "name", "negation", "swapped", "joined")
 
 
-class _Check:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One sentence that was held against passages; ``answer`` tells which answer it stands in or was made from.
+
+    Of a true sentence, also whether each of its citations is precise, and after an answer's last sentence whether each
+    marked sentence is cited.
+    """
+
+    kind: str
+    sentence: str
+    answer: int
+    shown: bool
+    precise: tuple[bool, ...] = ()
+    recalled: tuple[bool, ...] = ()
+
+
+class Check:
     """Holds a sentence against passages as an answer does."""
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
         self._vectors = SentenceVectors(retriever.embedder)
 
-    def found(self, question: str) -> list[SearchResult]:
-        return self._retriever.search(question, RESULTS)
+    def of(self, answered: Sequence[Answered], seed: int) -> Iterator[Checked]:
+        """Every true sentence, and one error of every kind that the first sentence of an answer allows."""
+        rng = Random(seed)
+        names = [name for one in answered for name in planting.names(one.answer)]
+        for number, one in enumerate(answered):
+            results = self._retriever.search(one.question, RESULTS)
+            sentences = _sentences(one.answer)
+            cited: list[EvidenceSentence] = []
+            first_shown = False
+            for place, sentence in enumerate(sentences):
+                support = self._support(sentence, results)
+                first_shown = bool(support) if place == 0 else first_shown
+                cited += support
+                precise = tuple(any(_overlap(c.quote, marked) for marked in one.support) for c in support)
+                is_last = place == len(sentences) - 1
+                recalled = tuple(any(_overlap(c.quote, m) for c in cited) for m in one.support) if is_last else ()
+                yield Checked("true", sentence, number, bool(support), precise, recalled)
+            other = answered[(number + 1) % len(answered)]
+            # an error counts only where the sentence that it was planted in is shown
+            for kind, sentence in (
+                _planted(sentences[0], _sentences(other.answer)[0], names, rng) if first_shown else ()
+            ):
+                also = self._retriever.search(other.question, RESULTS // 2) if kind == "joined" else []
+                evidence = [*results[: RESULTS - len(also)], *also]
+                yield Checked(kind, sentence, number, bool(self._support(sentence, evidence)))
 
-    def support(self, sentence: str, results: Sequence[SearchResult]) -> list[EvidenceSentence]:
+    def _support(self, sentence: str, results: Sequence[SearchResult]) -> list[EvidenceSentence]:
         return Evidence(results, self._vectors).support(sentence) or Evidence(
             self._retriever.search(sentence, LOOKED_UP), self._vectors
         ).support(sentence)
@@ -51,44 +91,19 @@ class _Check:
 
 def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     """Check the first ``limit`` answers of clapnq; ``data`` is not used, ``seed`` draws the errors."""
-    check = _Check(open_retriever(open_corpus(settings)))
+    check = Check(open_retriever(open_corpus(settings)))
     answered = read_answers(limit)
-    rng = Random(seed)
-    verdicts: dict[str, list[float]] = {"true": [], **{kind: [] for kind in KINDS}}
-    precision: list[float] = []
-    recall: list[float] = []
-    rows: list[dict[str, Any]] = []
+    rows: list[Checked] = []
     with ProgressBar() as bar:
-        for number, one in enumerate(answered):
-            bar.show(Progress("Checking", number, len(answered), "answers"))
-            results = check.found(one.question)
-            cited: list[EvidenceSentence] = []
-            shown: dict[str, bool] = {}
-            for sentence in _sentences(one.answer):
-                support = check.support(sentence, results)
-                shown[sentence] = bool(support)
-                verdicts["true"].append(float(not support))
-                cited += support
-                rows.append({"kind": "true", "sentence": sentence, "shown": bool(support)})
-            precision += [float(any(_overlap(c.quote, marked) for marked in one.support)) for c in cited]
-            recall += [float(any(_overlap(c.quote, marked) for c in cited)) for marked in one.support]
-            first = next(iter(shown.values()), False)
-            for kind, sentence, evidence in _planted(check, answered, number, results, rng) if first else ():
-                support = check.support(sentence, evidence)
-                verdicts[kind].append(float(not support))
-                rows.append({"kind": kind, "sentence": sentence, "shown": bool(support)})
-    errors = [verdict for kind in KINDS for verdict in verdicts[kind]]
+        for row in check.of(answered, seed):
+            bar.show(Progress("Checking", row.answer, len(answered), "answers"))
+            rows.append(row)
     result: dict[str, Any] = {
         "set": "clapnq",
         "seed": seed,
         "answers": len(answered),
-        "withheld": {
-            "errors": {"sentences": len(errors), "rate": interval(errors, seed)},
-            **{kind: {"sentences": len(v), "rate": interval(v, seed)} for kind, v in verdicts.items() if v},
-        },
-        "citation_precision": interval(precision, seed),
-        "citation_recall": interval(recall, seed),
-        "rows": rows,
+        **summary(rows, seed),
+        "rows": [{"kind": row.kind, "sentence": row.sentence, "shown": row.shown} for row in rows],
     }
     path = keep("citations", result)
     for kind, value in result["withheld"].items():
@@ -98,27 +113,39 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     return result
 
 
-def _planted(
-    check: _Check, answered: Sequence[Answered], number: int, results: list[SearchResult], rng: Random
-) -> list[tuple[str, str, list[SearchResult]]]:
-    """One error of every kind that the first sentence allows: its kind, the sentence, what it is held against."""
-    sentences = _sentences(answered[number].answer)
-    other = answered[(number + 1) % len(answered)]
-    names = [name for one in answered for name in planting.names(one.answer)]
-    planted: list[tuple[str, str | None, list[SearchResult]]] = []
-    for sentence in sentences[:1]:
-        planted += [
-            ("number", planting.number(sentence, rng), results),
-            ("name", planting.name(sentence, names, rng), results),
-            ("negation", planting.negation(sentence, rng), results),
-            ("swapped", planting.swapped(sentence, rng), results),
-            (
-                "joined",
-                planting.joined(sentence, _sentences(other.answer)[0]),
-                results[: RESULTS // 2] + check.found(other.question)[: RESULTS // 2],
-            ),
-        ]
-    return [(kind, sentence, evidence) for kind, sentence, evidence in planted if sentence]
+def summary(rows: Sequence[Checked], seed: int) -> dict[str, Any]:
+    """Rates with intervals; sentences of one answer are drawn together."""
+    groups = {
+        "errors": [row for row in rows if row.kind != "true"],
+        **{kind: [row for row in rows if row.kind == kind] for kind in ("true", *KINDS)},
+    }
+    precise = [(float(value), row.answer) for row in rows for value in row.precise]
+    recalled = [(float(value), row.answer) for row in rows for value in row.recalled]
+    return {
+        "withheld": {
+            kind: {"sentences": len(some), "rate": _rate([(float(not row.shown), row.answer) for row in some], seed)}
+            for kind, some in groups.items()
+            if some
+        },
+        "citation_precision": _rate(precise, seed),
+        "citation_recall": _rate(recalled, seed),
+    }
+
+
+def _rate(values: Sequence[tuple[float, int]], seed: int) -> dict[str, float]:
+    return interval([value for value, _ in values], seed, [answer for _, answer in values])
+
+
+def _planted(sentence: str, other: str, names: Sequence[str], rng: Random) -> list[tuple[str, str]]:
+    """One error of every kind that the sentence allows: its kind, and the sentence with it."""
+    planted = {
+        "number": planting.number(sentence, rng),
+        "name": planting.name(sentence, names, rng),
+        "negation": planting.negation(sentence, rng),
+        "swapped": planting.swapped(sentence, rng),
+        "joined": planting.joined(sentence, other),
+    }
+    return [(kind, changed) for kind, changed in planted.items() if changed]
 
 
 def _sentences(text: str) -> list[str]:

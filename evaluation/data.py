@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,11 +82,21 @@ def read_queries(name: str, limit: int = 600) -> list[Query]:
     return [Query(row["_id"], row["text"], _conversation(row), relevant[row["_id"]]) for row in answerable[:limit]]
 
 
-def write_corpus(folder: Path) -> None:
-    """All three corpora as one knowledge folder of Markdown files."""
+def read_unanswerable(name: str) -> list[Query]:
+    """The questions of clapnq or mtrag_un that no passage answers, by identifier."""
+    rows = _rows(FOLDER / "data" / name / "queries.jsonl")
+    some = [row for row in rows if row.get("answerable") is False or row.get("answerability") == "UNANSWERABLE"]
+    some.sort(key=lambda row: str(row["_id"]))
+    return [Query(row["_id"], row["text"], _conversation(row), {}) for row in some]
+
+
+def write_corpus(folder: Path, wanted: Collection[str] = (), others: int | None = None) -> None:
+    """All three corpora as one knowledge folder of Markdown files; or those ``wanted`` and the first others of each."""
     for name in SETS:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        for row in _rows(FOLDER / "data" / name / "corpus.jsonl"):
+        for number, row in enumerate(_rows(FOLDER / "data" / name / "corpus.jsonl")):
+            if others is not None and number >= others and file_name(name, row["_id"]) not in wanted:
+                continue
             heading = f"# {row['title']}\n\n" if row["title"] else ""
             (folder / file_name(name, row["_id"])).write_text(heading + row["text"], encoding="utf-8")
 

@@ -66,17 +66,20 @@ def is_right(question: Question, text: str) -> bool:
     return found >= question.need
 
 
-def _row(question: Question, answer: Answer) -> dict[str, Any]:
+def passed(question: Question, answer: Answer) -> bool:
+    """Whether the answer is right and cited, or refused where it should be."""
     if question.kind == "refuse":
-        passed = answer.refused
-    else:
-        passed = not answer.refused and bool(answer.citations) and is_right(question, answer.text)
+        return answer.refused
+    return not answer.refused and bool(answer.citations) and is_right(question, answer.text)
+
+
+def _row(question: Question, answer: Answer) -> dict[str, Any]:
     return {
         "id": question.identifier,
         "question": question.text,
         "kind": question.kind,
         "topic": question.topic,
-        "passed": passed,
+        "passed": passed(question, answer),
         "refused": answer.refused,
         "withheld": answer.withheld,
         "answer": answer.text,

@@ -33,7 +33,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     """Measure one set (``data``) or all; ``limit`` queries of each."""
     retriever = open_retriever(open_corpus(settings))
     halves: dict[str, Ranking] = {
-        "fused": lambda snapshot, vector, words: retrieval.fused(snapshot, vector, words)[0],
+        "fused": fused,
         "dense": lambda snapshot, vector, _: snapshot.nearest(vector, retrieval.CANDIDATES),
         "full text": lambda snapshot, _, words: snapshot.full_text(words, retrieval.CANDIDATES),
     }
@@ -42,11 +42,11 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
         queries = read_queries(name, limit)
         rows: dict[str, Any] = {"questions": len(queries), "baseline_ndcg": BASELINE[name]}
         for half, ranking in halves.items():
-            scores = [_scores(query, _ranked(retriever, query, ranking)) for query in queries]
+            of_half = [scores(query, ranked(retriever, query, ranking)) for query in queries]
             rows[half] = {
-                "ndcg@10": interval([ndcg for ndcg, _, _ in scores], seed),
-                "found@5": interval([found for _, found, _ in scores], seed),
-                "p95_milliseconds": round(float(np.percentile([ms for _, _, ms in scores], 95)), 1),
+                "ndcg@10": interval([ndcg for ndcg, _, _ in of_half], seed),
+                "found@5": interval([found for _, found, _ in of_half], seed),
+                "p95_milliseconds": round(float(np.percentile([ms for _, _, ms in of_half], 95)), 1),
             }
         result["sets"][name] = rows
     path = keep("retrieval", result)
@@ -55,7 +55,13 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     return result
 
 
-def _ranked(retriever: retrieval.Retriever, query: Query, ranking: Ranking) -> tuple[list[str], float]:
+def fused(snapshot: Snapshot, vector: Vectors, words: str) -> Mapping[int, float]:
+    """As a reader's question is ranked."""
+    return retrieval.fused(snapshot, vector, words)[0]
+
+
+def ranked(retriever: retrieval.Retriever, query: Query, ranking: Ranking) -> tuple[list[str], float]:
+    """The documents by their best passages, and the milliseconds it took."""
     started = time.monotonic()
     text = standalone(query.text, query.conversation)
     vector = retriever.embedder.embed([text])[0]
@@ -67,13 +73,14 @@ def _ranked(retriever: retrieval.Retriever, query: Query, ranking: Ranking) -> t
     return list(dict.fromkeys(chunks[identifier].document for identifier in best)), milliseconds
 
 
-def _scores(query: Query, ranked: tuple[list[str], float]) -> tuple[float, float, float]:
-    documents, milliseconds = ranked
+def scores(query: Query, found: tuple[list[str], float]) -> tuple[float, float, float]:
+    """nDCG@10, whether one of the first five is relevant, and the milliseconds it took."""
+    documents, milliseconds = found
     gains = [query.relevant.get(document, 0) / math.log2(rank + 2) for rank, document in enumerate(documents[:10])]
     ideal = sorted(query.relevant.values(), reverse=True)[:10]
     best = sum(relevance / math.log2(rank + 2) for rank, relevance in enumerate(ideal))
-    found = any(document in query.relevant for document in documents[:5])
-    return sum(gains) / best, float(found), milliseconds
+    within_five = any(document in query.relevant for document in documents[:5])
+    return sum(gains) / best, float(within_five), milliseconds
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,19 @@ import numpy as np
 RESULTS = Path(__file__).parent / "results"
 
 
-def interval(values: Sequence[float], seed: int = 0, rounds: int = 2000) -> dict[str, float]:
-    """Mean of ``values`` with its 95 % bootstrap interval."""
+def interval(
+    values: Sequence[float], seed: int = 0, groups: Sequence[int] | None = None, rounds: int = 2000
+) -> dict[str, float]:
+    """Mean of ``values`` with its 95 % bootstrap interval.
+
+    Args:
+        groups: which values hang together (sentences of one answer, say); these are drawn together.
+    """
     sample = np.asarray(values, float)
-    picks = np.random.default_rng(seed).integers(0, len(sample), (rounds, len(sample)))
-    low, high = np.percentile(sample[picks].mean(axis=1), [2.5, 97.5])
+    _, group = np.unique(np.arange(len(sample)) if groups is None else np.asarray(groups), return_inverse=True)
+    sums, counts = np.bincount(group, sample), np.bincount(group)
+    picks = np.random.default_rng(seed).integers(0, len(sums), (rounds, len(sums)))
+    low, high = np.percentile(sums[picks].sum(axis=1) / counts[picks].sum(axis=1), [2.5, 97.5])
     return {"mean": round(float(sample.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
@@ -37,6 +46,8 @@ def keep(metric: str, result: dict[str, Any]) -> Path:
     """Write ``result`` to ``results/<metric>.json``, with the commit it was measured at."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{metric}.json"
+    if _commit().endswith("dirty"):
+        print("There are changes that are not committed: the result belongs to no commit.", file=sys.stderr)
     path.write_text(json.dumps({"commit": _commit(), **result}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

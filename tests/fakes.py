@@ -39,7 +39,7 @@ class HashEmbedder:
 
 
 class ScriptedModel:
-    """A language model that writes a fixed text, or what ``script`` makes of the prompt."""
+    """A language model that writes a fixed text, or what ``script`` makes of the prompt; it says yes to all."""
 
     name = "scripted"
     context_tokens = 4096
@@ -47,6 +47,8 @@ class ScriptedModel:
     def __init__(self, script: str | Callable[[Sequence[Message]], str]) -> None:
         self._script = script
         self.prompts: list[Sequence[Message]] = []
+        self.asked: list[tuple[Sequence[Message], float]] = []
+        self.consents = True
 
     def count(self, text: str) -> int:
         return len(text.split())
@@ -58,6 +60,10 @@ class ScriptedModel:
             if stop.is_set():
                 return
             yield Token(word, 10, 0)
+
+    def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
+        self.asked.append((messages, lead))
+        return self.consents
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         return False

@@ -9,11 +9,12 @@ import pytest
 from assistant.chunking import split_document
 from assistant.grounding import (
     ENOUGH,
+    SURE,
     Evidence,
     EvidenceSentence,
     SentenceVectors,
 )
-from assistant.types import Document, SearchResult
+from assistant.types import Chunk, Document, SearchResult
 from assistant.words import numbers, stems
 from tests.conftest import BREAD, TOMATOES
 from tests.fakes import HashEmbedder
@@ -38,10 +39,10 @@ def quotes(found: list[EvidenceSentence]) -> list[str]:
     return [sentence.quote for sentence in found]
 
 
-def enough(question: str, similarity: float) -> bool:
-    """Whether the tomato document is enough for ``question``, with passages as near as ``similarity``."""
+def enough(question: str, similarity: float, says: bool = True) -> bool:
+    """Whether the tomato document is enough for ``question``, passages being as near as ``similarity``."""
     passages = [replace(result, similarity=similarity) for result in found_in(TOMATO_DOCUMENT)]
-    return Evidence(passages, SentenceVectors(HashEmbedder())).is_enough(question)
+    return Evidence(passages, SentenceVectors(HashEmbedder())).is_enough(question, lambda chunk: says)
 
 
 def test_passage_and_sentence_together_are_enough() -> None:
@@ -53,8 +54,22 @@ def test_passage_and_sentence_together_are_enough() -> None:
     assert not enough("How many kettles boil?", ENOUGH - 0.4)
 
 
+def test_between_enough_and_sure_the_passage_of_the_nearest_sentence_is_looked_at(evidence: Evidence) -> None:
+    assert not enough("anything", SURE - 0.01, says=False)
+    assert enough("anything", SURE, says=False)
+    looked: list[Chunk] = []
+
+    def look(chunk: Chunk) -> bool:
+        looked.append(chunk)
+        return False
+
+    assert not evidence.is_enough("How many litres of water?", look)
+    (chunk,) = looked
+    assert "two litres of water" in chunk.text
+
+
 def test_no_passages_are_no_evidence() -> None:
-    assert not Evidence([], SentenceVectors(HashEmbedder())).is_enough("anything")
+    assert not Evidence([], SentenceVectors(HashEmbedder())).is_enough("anything", lambda chunk: True)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,22 @@ PASSAGES = (
 )
 
 
+def test_of_two_beginnings_the_likelier_is_preferred_and_a_lead_counts(
+    smol: LlamaModel, tiny: TransformersModel
+) -> None:
+    asked = _asked("What is the capital of France? Answer in one word.")
+    assert smol.prefers(asked, "Paris", "Rome", 0.0, Event())
+    assert not smol.prefers(asked, "Rome", "Paris", 0.0, Event())
+    for model in (smol, tiny):
+        assert model.prefers(asked, "Rome", "Paris", 50.0, Event())
+        assert not model.prefers(asked, "Paris", "Rome", -50.0, Event())
+    stopped = Event()
+    stopped.set()
+    assert not smol.prefers(asked, "Paris", "Rome", 50.0, stopped)
+    # what leads once leads no longer
+    assert _answer(smol, asked, 1).strip() != "Rome"
+
+
 def _with_states(weights_cache: Path, states: StateStore) -> LlamaModel:
     return LlamaModel(weights_cache / "weights" / TABLE["smollm2-135m"].file, "smollm2-135m", 2, states)
 

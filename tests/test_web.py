@@ -209,8 +209,10 @@ class TestChatPage:
         assert "<mark>" in sources
 
     def test_a_refusal_offers_the_closest_passages(self, settings: Settings) -> None:
-        page = ChatPage(settings, _prepared(settings, ScriptedModel("Not in the documents.")))
-        text, sources = self._states(page, self.QUESTION)[-1]
+        model = ScriptedModel("")
+        model.consents = False
+        page = ChatPage(settings, _prepared(settings, model))
+        text, sources = self._states(page, "How is bread baked, in which oven?")[-1]
         assert text.startswith("I do not know")
         assert sources.count("Closest: Baking bread") >= 1
         assert "documents/bread.md?at=" in sources
@@ -228,6 +230,19 @@ class TestChatPage:
         page = ChatPage(settings, ready)
         assert "at most 2,000" in self._states(page, "x" * 2001)[-1][0]
         assert "empty" in self._states(page, "  ")[-1][0]
+
+    def test_what_was_searched_for_is_told_where_it_is_not_the_question(
+        self, settings: Settings, ready: Preparation
+    ) -> None:
+        page = ChatPage(settings, ready)
+        history = [
+            {"role": "user", "content": "How long does <b>bread</b> bake?"},
+            {"role": "assistant", "content": "Forty minutes."},
+        ]
+        states = self._states(page, "And at how many degrees?", history)
+        searched = "<p class='searched'>Searched for: How long does &lt;b&gt;bread&lt;/b&gt; bake? And at how"
+        assert all(sources.startswith(searched) for _, sources in states[1:])
+        assert "searched" not in self._states(page, self.QUESTION)[-1][1]
 
     def test_history_reaches_the_model_without_links(self, settings: Settings) -> None:
         model = ScriptedModel("Bread bakes for forty minutes at 230 degrees.")

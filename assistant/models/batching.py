@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Condition, Thread
 from typing import Any
 
@@ -165,7 +165,7 @@ class Batcher:
                 continue
             tokens = stretch.tokens[task.done : task.done + limit]
             is_last = task.done + len(tokens) == len(stretch.tokens)
-            parts.append((task, Stretch(stretch.sequence, tokens, stretch.outputs if is_last else 0)))
+            parts.append((task, replace(stretch, tokens=tokens, outputs=stretch.outputs if is_last else 0)))
         return parts
 
     def _finish(self, task: Task, error: Exception | None) -> None:

@@ -35,6 +35,8 @@ PREFIX, SCRATCH = 0, 1
 """The sequence that holds the beginning of every prompt, and the one where a passage is read or restored."""
 RESERVED_TOKENS = 512
 """Memory set aside for the beginning of every prompt."""
+ALONE = 1000.0
+"""What raises the logits of some tokens above those of all others."""
 IDLE_SECONDS = 0.2
 """How often it is looked whether the readers have gone."""
 
@@ -87,6 +89,32 @@ class LlamaModel:
         """
         prompt = self._prompt(messages)
         size = len(prompt.tokens)
+        answer: list[int] = []
+        shown = ""
+        for token, reused in self._tokens(prompt, max_tokens, stop):
+            answer.append(token)
+            text = self._sequences.text(answer)
+            # a character may need several tokens; until the last has come it shows as U+FFFD
+            grown = text[len(shown) :] if not text.endswith("\ufffd") else ""
+            shown += grown
+            yield Token(grown, size, reused)
+
+    def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
+        """Whether the model would rather begin its answer with ``text``, whose logit is raised by ``lead``.
+
+        Raises:
+            ModelError: the prompt does not fit the context.
+        """
+        first, second = (self._sequences.tokens(some, is_template=False)[0] for some in (text, other))
+        # raised far above all others, so that only the two compete
+        biases = ((first, ALONE + lead), (second, ALONE))
+        return any(token == first for token, _ in self._tokens(self._prompt(messages), 1, stop, biases))
+
+    def _tokens(
+        self, prompt: _Prompt, max_tokens: int, stop: Event, biases: tuple[tuple[int, float], ...] = ()
+    ) -> Iterator[tuple[int, int]]:
+        """The tokens of the answer, each with the number of tokens of the prompt that did not have to be read."""
+        size = len(prompt.tokens)
         if size + max_tokens > self.context_tokens:
             raise ModelError(
                 f"A prompt of {size} tokens and an answer of {max_tokens} do not fit the "
@@ -96,26 +124,16 @@ class LlamaModel:
 
         def work(task: Task, slot: int) -> Work:
             reused = yield from self._splice(prompt, slot)
-            yield from self._write(task, prompt, slot, max_tokens, lambda token: events.put((token, reused)))
+            yield from self._write(task, prompt, slot, max_tokens, biases, lambda token: events.put((token, reused)))
 
         self._batcher.submit(Task(work, size + max_tokens, lambda: stop.is_set() or left.is_set(), events.put))
         try:
-            yield from self._texts(events, size)
+            while (event := events.get()) is not None:
+                if isinstance(event, Exception):
+                    raise ModelError(f"{self.name} failed ({event}): ask again, or start the program anew.") from event
+                yield event
         finally:
             left.set()
-
-    def _texts(self, events: SimpleQueue[tuple[int, int] | Exception | None], size: int) -> Iterator[Token]:
-        answer: list[int] = []
-        shown = ""
-        while (event := events.get()) is not None:
-            if isinstance(event, Exception):
-                raise ModelError(f"{self.name} failed ({event}): ask again, or start the program anew.") from event
-            answer.append(event[0])
-            text = self._sequences.text(answer)
-            # a character may need several tokens; until the last has come it shows as U+FFFD
-            grown = text[len(shown) :] if not text.endswith("\ufffd") else ""
-            shown += grown
-            yield Token(grown, size, event[1])
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """Read the passages of this prompt that are not kept yet, giving way to every question.
@@ -205,10 +223,16 @@ class LlamaModel:
         return hashlib.sha256(f"{self._make} {prefix} {tokens}".encode()).hexdigest()
 
     def _write(
-        self, task: Task, prompt: _Prompt, slot: int, max_tokens: int, emit: Callable[[int], None]
+        self,
+        task: Task,
+        prompt: _Prompt,
+        slot: int,
+        max_tokens: int,
+        biases: tuple[tuple[int, float], ...],
+        emit: Callable[[int], None],
     ) -> Generator[Stretch, list[int], None]:
-        """Read the rest of the prompt, then write the answer, token by token."""
-        (token,) = yield Stretch(slot, prompt.rest, 1)
+        """Read the rest of the prompt, then write the answer, token by token; the biases are of its first token."""
+        (token,) = yield Stretch(slot, prompt.rest, 1, biases)
         task.opening = False
         for left in reversed(range(max_tokens)):
             if self._sequences.is_end(token):

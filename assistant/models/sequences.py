@@ -26,11 +26,15 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Tokens to read at the end of a sequence; ``outputs`` of the last of them say which token comes next."""
+    """Tokens to read at the end of a sequence; ``outputs`` of the last of them say which token comes next.
+
+    ``biases`` are added to the logits of some tokens before the likeliest is taken.
+    """
 
     sequence: int
     tokens: Sequence[int]
     outputs: int = 0
+    biases: tuple[tuple[int, float], ...] = ()
 
 
 class Sequences:
@@ -68,11 +72,17 @@ class Sequences:
         self._vocabulary: Any = self._model.get_vocab()
         self._template: str = self._model.get_default_chat_template() or "chatml"
         self._context: Any = llama_cpp.LlamaContext(self._model, self._parameters(threads, count))
-        self._sampler: Any = llama_cpp.LlamaSampler(llama_cpp.LlamaSamplerChainParams())
-        self._sampler.add_greedy()
+        self._greedy = self._sampler(())
         self._lengths = [0] * count
         self.state_bytes = 28_000
         """Bytes of saved state a token, as last seen; before that, those of the default model."""
+
+    def _sampler(self, biases: Sequence[tuple[int, float]]) -> Any:
+        sampler = self._llama.LlamaSampler(self._llama.LlamaSamplerChainParams())
+        if biases:
+            sampler.add_logit_bias(self._vocabulary.n_vocab, list(biases))
+        sampler.add_greedy()
+        return sampler
 
     def _parameters(self, threads: int, count: int) -> Any:
         parameters = self._llama.LlamaContextParams()
@@ -111,11 +121,12 @@ class Sequences:
             Interrupted: ``interrupted()`` became true, which is asked every few milliseconds.
         """
         batch = self._llama.LlamaBatch(n_tokens=sum(len(s.tokens) for s in stretches), embd=0, n_seq_max=1)
-        wanted: list[list[int]] = []
+        wanted: list[tuple[Any, range]] = []
         row = 0
         for stretch in stretches:
             first = len(stretch.tokens) - stretch.outputs
-            wanted.append(list(range(row + first, row + len(stretch.tokens))))
+            sampler = self._sampler(stretch.biases) if stretch.biases else self._greedy
+            wanted.append((sampler, range(row + first, row + len(stretch.tokens))))
             for offset, token in enumerate(stretch.tokens):
                 batch.add(token, self._lengths[stretch.sequence] + offset, [stretch.sequence], offset >= first)
             row += len(stretch.tokens)
@@ -128,7 +139,7 @@ class Sequences:
             raise Interrupted from None
         for stretch in stretches:
             self._lengths[stretch.sequence] += len(stretch.tokens)
-        return [[int(self._sampler.sample(self._context, output)) for output in outputs] for outputs in wanted]
+        return [[int(sampler.sample(self._context, output)) for output in outputs] for sampler, outputs in wanted]
 
     def copy(self, source: int, target: int) -> None:
         """Add what ``source`` holds to ``target``; both then share the memory."""

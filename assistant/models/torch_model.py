@@ -72,8 +72,7 @@ class TransformersModel:
         Raises:
             ModelError: prompt and answer do not fit the context.
         """
-        parts = render(messages, self._filled)
-        prompt = [token for part in parts for token in self._tokens(part.text, part.is_template)]
+        prompt = self._prompt(messages)
         if len(prompt) + max_tokens > self.context_tokens:
             raise ModelError(
                 f"A prompt of {len(prompt)} tokens and an answer of {max_tokens} do not fit the "
@@ -82,9 +81,21 @@ class TransformersModel:
         with self._lock:
             yield from self._decode(prompt, max_tokens, stop)
 
+    def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
+        """Whether the model would rather begin its answer with ``text``, whose logit is raised by ``lead``."""
+        first, second = (self._tokens(some, is_template=False)[0] for some in (text, other))
+        with self._lock, self._torch.inference_mode():
+            tokens = self._torch.tensor([self._prompt(messages)], device=self._device)
+            logits = self._model(input_ids=tokens).logits[0, -1]
+        return bool(logits[first] + lead > logits[second])
+
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """This engine keeps nothing: a GPU reads a prompt in less time than a state would take to come from disk."""
         return False
+
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        parts = render(messages, self._filled)
+        return [token for part in parts for token in self._tokens(part.text, part.is_template)]
 
     def _decode(self, prompt: list[int], max_tokens: int, stop: Event) -> Iterator[Token]:
         answer: list[int] = []

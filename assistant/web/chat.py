@@ -23,7 +23,7 @@ from assistant.progress import describe
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Answer, AnswerEvent, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
-from assistant.web.rendering import closest_html, linked, safe_markdown, sources_html, unlinked
+from assistant.web.rendering import closest_html, linked, safe_markdown, searched_html, sources_html, unlinked
 
 READERS = 8
 """Readers who are answered at the same time."""
@@ -186,18 +186,20 @@ class ChatPage:
             return
         try:
             yield "*Looking in the documents …*", NO_SOURCES
-            text, citations, results = "", tuple[Citation, ...](), tuple[SearchResult, ...]()
+            text, citations, results, searched = "", tuple[Citation, ...](), tuple[SearchResult, ...](), ""
             async for event in _in_thread(assistant.stream(question, conversation, stop), stop):
                 if isinstance(event, Found):
+                    if not results and event.query != question.strip():
+                        searched = searched_html(event.query)
                     results += event.results
                     if not text:
-                        yield f"*Reading {len(results)} passages …*", NO_SOURCES
+                        yield f"*Reading {len(results)} passages …*", searched or NO_SOURCES
                 elif isinstance(event, Sentence):
                     text += linked(safe_markdown(event.text), event.citations)
                     citations += event.citations
-                    yield text, sources_html(citations, results)
+                    yield text, searched + sources_html(citations, results)
                 elif isinstance(event, Finished):
-                    yield _final(event.answer, text), _sources(event.answer, results)
+                    yield _final(event.answer, text), searched + _sources(event.answer, results)
         finally:
             stop.set()
             self._line.leave()

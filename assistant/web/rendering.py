@@ -71,6 +71,11 @@ def sources_html(citations: Sequence[Citation], results: Sequence[SearchResult])
     return _one_block(card for _, card in sorted(cards))
 
 
+def searched_html(query: str) -> str:
+    """What was searched for, where that is not the question as it was asked."""
+    return f"<p class='searched'>Searched for: {html.escape(' '.join(query.split()))}</p>\n\n"
+
+
 def closest_html(results: Sequence[SearchResult]) -> str:
     """Passages to look at where none answers, each with a link to its first sentence; as one block of HTML."""
     cards = []

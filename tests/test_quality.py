@@ -1,0 +1,52 @@
+"""The quality gate: it passes as things are, and fails for builds that are deliberately worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assistant import claims, grounding, retrieval
+from assistant.answering import Assistant
+from assistant.embedding import SentenceEmbedder
+from assistant.indexing import build
+from assistant.settings import Settings
+from evaluation.gate import FIXED, Sample, below, failed, measured, open_sample
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    return open_sample(Settings(), tmp_path_factory.mktemp("sample"))
+
+
+def test_quality_has_not_fallen(sample: Sample) -> None:
+    numbers = measured(sample)
+    assert below(numbers) == [], numbers
+
+
+def test_without_full_text_the_gate_fails(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "DENSE_WEIGHT", 1.0)
+    assert "passages found (nDCG@10)" in below(measured(sample))
+
+
+def test_without_rules_for_sentences_the_gate_fails(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "RULES", {})
+    assert below(measured(sample)) == ["errors withheld"]
+
+
+@pytest.mark.parametrize(("enough", "why"), [(0.0, "everything is answered"), (1.5, "nearly everything is refused")])
+def test_with_a_wrong_bar_for_evidence_the_gate_fails(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch, enough: float, why: str
+) -> None:
+    monkeypatch.setattr(grounding, "ENOUGH", enough)
+    assert below(measured(sample)) == ["enough evidence (balanced accuracy)"], why
+
+
+def test_fixed_questions_are_passed_by_the_real_model(weights_cache: Path, tmp_path: Path) -> None:
+    settings = Settings(knowledge=ROOT / "knowledge", index=tmp_path / "index", cache=weights_cache)
+    build(settings.knowledge, settings.index, SentenceEmbedder.from_settings(settings))
+    assistant = Assistant.from_settings(settings)
+    assert failed(assistant) == []
+    assistant.model.close()
+    assert len(FIXED) == 4
