@@ -56,8 +56,8 @@ LOOKED_UP = 4
 QUOTES = 3
 """Sentences quoted when nothing the model wrote is supported."""
 QUOTE_SIMILARITY = 0.4
-"""How near to the question a sentence must be to be quoted."""
-LOOK_LEAD = 0.7
+"""How near to the question, and to what was withheld, a sentence must be to be quoted."""
+LOOK_LEAD = 0.5
 """By how much, in logits, the model must prefer "yes" when it is asked whether a passage answers."""
 
 
@@ -190,6 +190,7 @@ class _Run:
         model = self._assistant.model
         again = read_again(evidence, self._query)
         messages = build_messages(self._question, self._results, self._conversation, model.count, again)
+        withheld: list[str] = []
         for lead, sentence in self._generated(messages):
             # at this point a small model is wrong about that as often as right
             if _says_not_found(sentence):
@@ -202,9 +203,10 @@ class _Run:
             if supported:
                 yield self._shown(lead, sentence, supported)
             else:
-                self._withheld += 1
+                withheld.append(sentence)
+        self._withheld = len(withheld)
         if not self._stop.is_set():
-            yield from self._quoted(evidence)
+            yield from self._quoted(evidence, withheld)
 
     def _looked_up(self, sentence: str) -> tuple[list[EvidenceSentence], tuple[SearchResult, ...]]:
         """What supports a sentence elsewhere in the documents, and the passages that this is in."""
@@ -217,13 +219,14 @@ class _Run:
         self._results += found
         return supported, found
 
-    def _quoted(self, evidence: Evidence) -> Iterator[AnswerEvent]:
+    def _quoted(self, evidence: Evidence, withheld: Sequence[str]) -> Iterator[AnswerEvent]:
         """The documents' own sentences, where the model said little, or nothing that is supported."""
         if self._text:
             missing = max(0, FEWEST - self._shown_count)
             quotes = evidence.more(self._query, self._supported, self._text)[:missing]
         else:
-            near = evidence.nearest([self._query])[:QUOTES]
+            # what the model tried to say, and could not prove, still points to the sentences that answer
+            near = evidence.nearest([self._query, *withheld])[:QUOTES]
             quotes = [sentence for sentence, similarity in near if similarity >= QUOTE_SIMILARITY]
         for sentence in sorted(quotes, key=evidence.sentences.index):  # as they follow each other in their passage
             yield self._shown(" ", plain_text(sentence.quote), [sentence])

@@ -24,7 +24,7 @@ from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
 from assistant.words import stems
 
-ENOUGH = 0.82
+ENOUGH = 0.8
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
 SURE = 1.3
 """At this sum the passages are taken to answer; below it the model is asked whether the best of them does."""

@@ -45,6 +45,7 @@ class Settings:
     contact: str = ""
     model_name: str = ""
     model_key: str = field(default="", repr=False)
+    api_key: str = field(default="", repr=False)
     keep_questions: bool = False
     on_spaces: bool = False
 
@@ -196,6 +197,7 @@ PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "contact": (_line, _ONE_LINE),
     "model_name": (_line, _ONE_LINE),
     "model_key": (_line, _ONE_LINE),
+    "api_key": (_line, _ONE_LINE),
     "keep_questions": (_boolean, "1 or 0"),
 }
 """How each variable is read, and what an error says is accepted."""

@@ -7,12 +7,13 @@ import sys
 
 from assistant.errors import AssistantError
 from assistant.settings import Settings
-from evaluation import answers, citations, injection, questions, readers, refusals, retrieval, speed
+from evaluation import answers, citations, conversations, injection, questions, readers, refusals, retrieval, speed
 from evaluation.data import OWN, SETS
 
 METRICS = {
     "answers": (answers.run, ("nq",)),
     "citations": (citations.run, ("clapnq",)),
+    "conversations": (conversations.run, (conversations.SET,)),
     "curve": (answers.curve, ("nq",)),
     "injection": (injection.run, ()),
     "questions": (questions.run, tuple(OWN)),

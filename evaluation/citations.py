@@ -53,9 +53,9 @@ class Checked:
 class Check:
     """Holds a sentence against passages as an answer does."""
 
-    def __init__(self, retriever: Retriever) -> None:
+    def __init__(self, retriever: Retriever, vectors: SentenceVectors | None = None) -> None:
         self._retriever = retriever
-        self._vectors = SentenceVectors(retriever.embedder)
+        self._vectors = vectors or SentenceVectors(retriever.embedder)
 
     def of(self, answered: Sequence[Answered], seed: int) -> Iterator[Checked]:
         """Every true sentence, and one error of every kind that the first sentence of an answer allows."""

@@ -22,9 +22,9 @@ from evaluation.data import SETS, Query, read_answers, read_queries, read_questi
 from evaluation.questions import passed
 from evaluation.retrieval import fused, ranked, scores
 
-ASKED = 60
+ASKED = 30
 """Questions of each set, and answers of clapnq."""
-OTHERS = 150
+OTHERS = 60
 """Documents of each set beside those that answer."""
 FLOORS = {
     "passages found (nDCG@10)": 0.90,
@@ -41,6 +41,7 @@ class Sample:
     """A part of the public sets, indexed, and the questions that it answers."""
 
     retriever: Retriever
+    vectors: SentenceVectors
     queries: tuple[Query, ...]
 
 
@@ -50,13 +51,14 @@ def open_sample(settings: Settings, folder: Path) -> Sample:
     settings = replace(settings, knowledge=folder / "knowledge", index=folder / "index")
     write_corpus(settings.knowledge, {document for query in queries for document in query.relevant}, OTHERS)
     build(settings.knowledge, settings.index, SentenceEmbedder.from_settings(settings))
-    return Sample(open_retriever(settings), queries)
+    retriever = open_retriever(settings)
+    return Sample(retriever, SentenceVectors(retriever.embedder), queries)
 
 
 def measured(sample: Sample) -> dict[str, float]:
     """The numbers that `FLOORS` has floors for."""
     found = [scores(query, ranked(sample.retriever, query, fused))[0] for query in sample.queries]
-    checked = list(Check(sample.retriever).of(read_answers(ASKED), seed=0))
+    checked = list(Check(sample.retriever, sample.vectors).of(read_answers(ASKED), seed=0))
     return {
         "passages found (nDCG@10)": fmean(found),
         "enough evidence (balanced accuracy)": _balanced_accuracy(sample),
@@ -79,10 +81,9 @@ def failed(assistant: Assistant) -> list[str]:
 
 def _balanced_accuracy(sample: Sample) -> float:
     """Questions that the sample answers, and our own questions, which have nothing to do with it."""
-    vectors = SentenceVectors(sample.retriever.embedder)
 
     def enough(query: str) -> bool:
-        return Evidence(sample.retriever.search(query, RESULTS), vectors).is_enough(query, lambda _: True)
+        return Evidence(sample.retriever.search(query, RESULTS), sample.vectors).is_enough(query, lambda _: True)
 
     answered = fmean(enough(standalone(query.text, query.conversation)) for query in sample.queries)
     refused = fmean(not enough(q.text) for q in read_questions("development") if q.kind == "answerable")

@@ -185,8 +185,8 @@ def test_a_bad_value_is_named_with_its_variable_and_what_is_accepted(name: str, 
     assert "\n" not in message
 
 
-def test_every_setting_but_the_key_and_the_sites_has_a_bad_value_above() -> None:
-    assert {name for name, _, _ in BAD_VALUES} == set(PARSERS) - {"model_key", "sites"}
+def test_every_setting_but_the_keys_and_the_sites_has_a_bad_value_above() -> None:
+    assert {name for name, _, _ in BAD_VALUES} == set(PARSERS) - {"model_key", "api_key", "sites"}
 
 
 def test_the_key_is_never_shown() -> None:

@@ -26,13 +26,14 @@ from assistant.retrieval import Retriever
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Citation, Document, Message, Progress, Token
-from assistant.web.chat import BUSY, NO_SOURCES, READERS, WAITING, ChatPage
+from assistant.web.chat import NO_SOURCES, ChatPage
+from assistant.web.line import BUSY, READERS, WAITING
 from assistant.web.rendering import document_html, linked, safe_markdown, sources_html, unlinked
 from assistant.web.routes import MAX_BODY, Guard, build_routes
 from tests.fakes import HashEmbedder, ScriptedModel
 
 
-def _prepared(settings: Settings, model: Any) -> Preparation:
+def prepared(settings: Settings, model: Any) -> Preparation:
     embedder = HashEmbedder()
     build(settings.knowledge, settings.index, embedder)
     preparation = Preparation(settings, lambda _: None)
@@ -44,7 +45,7 @@ def _prepared(settings: Settings, model: Any) -> Preparation:
 
 @pytest.fixture
 def ready(settings: Settings) -> Preparation:
-    return _prepared(settings, ScriptedModel("Bread bakes for forty minutes at 230 degrees."))
+    return prepared(settings, ScriptedModel("Bread bakes for forty minutes at 230 degrees."))
 
 
 def _client(settings: Settings, preparation: Preparation) -> TestClient:
@@ -211,7 +212,7 @@ class TestChatPage:
     def test_a_refusal_offers_the_closest_passages(self, settings: Settings) -> None:
         model = ScriptedModel("")
         model.consents = False
-        page = ChatPage(settings, _prepared(settings, model))
+        page = ChatPage(settings, prepared(settings, model))
         text, sources = self._states(page, "How is bread baked, in which oven?")[-1]
         assert text.startswith("I do not know")
         assert sources.count("Closest: Baking bread") >= 1
@@ -246,7 +247,7 @@ class TestChatPage:
 
     def test_history_reaches_the_model_without_links(self, settings: Settings) -> None:
         model = ScriptedModel("Bread bakes for forty minutes at 230 degrees.")
-        page = ChatPage(settings, _prepared(settings, model))
+        page = ChatPage(settings, prepared(settings, model))
         first = self._states(page, self.QUESTION)[-1][0]
         history = [
             {"role": "user", "content": [{"type": "text", "text": self.QUESTION}]},
@@ -274,7 +275,7 @@ class TestChatPage:
                     stopped.set()
                 yield from ()
 
-        page = ChatPage(settings, _prepared(settings, Slow("")))
+        page = ChatPage(settings, prepared(settings, Slow("")))
 
         async def leave() -> None:
             stream = page.respond(self.QUESTION, [])

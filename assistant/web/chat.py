@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from threading import Event
 from typing import Any
@@ -22,14 +21,10 @@ from assistant.feedback import FeedbackStore
 from assistant.progress import describe
 from assistant.settings import Settings
 from assistant.starting import Preparation
-from assistant.types import Answer, AnswerEvent, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
+from assistant.types import Answer, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
+from assistant.web.line import BUSY, WAITING, Line, in_thread
 from assistant.web.rendering import closest_html, linked, safe_markdown, searched_html, sources_html, unlinked
 
-READERS = 8
-"""Readers who are answered at the same time."""
-WAITING = 12
-"""Readers who may wait; one more is asked to come back later."""
-BUSY = "Many people are asking right now, and the line is full. Please ask again in a minute."
 CLOSE, CLOSEST = 0.3, 3
 """Beside a refusal stand so many passages, if they are so near to the question."""
 NO_SOURCES = "<p class='empty'>The passages behind an answer appear here.</p>"
@@ -42,37 +37,14 @@ EXAMPLES = [
 ]
 
 
-class Line:
-    """Readers waiting for one of the places, first come, first served."""
-
-    def __init__(self) -> None:
-        self._places = asyncio.Semaphore(READERS)
-        self.waiting = 0
-
-    async def enter(self) -> bool:
-        """Wait for one's turn; ``False`` at once when the line is full."""
-        if self.waiting >= WAITING:
-            return False
-        self.waiting += 1
-        try:
-            await self._places.acquire()
-        finally:
-            self.waiting -= 1
-        return True
-
-    def leave(self) -> None:
-        """Let the next one in."""
-        self._places.release()
-
-
 class ChatPage:
     """Builds the page; its methods are what the page calls."""
 
-    def __init__(self, settings: Settings, preparation: Preparation) -> None:
+    def __init__(self, settings: Settings, preparation: Preparation, line: Line | None = None) -> None:
         self._settings = settings
         self._preparation = preparation
         self._feedback = FeedbackStore(settings.cache, settings.keep_questions)
-        self._line = Line()
+        self._line = line or Line()
 
     def build(self) -> gr.Blocks:
         """The page, ready to be launched."""
@@ -187,7 +159,7 @@ class ChatPage:
         try:
             yield "*Looking in the documents …*", NO_SOURCES
             text, citations, results, searched = "", tuple[Citation, ...](), tuple[SearchResult, ...](), ""
-            async for event in _in_thread(assistant.stream(question, conversation, stop), stop):
+            async for event in in_thread(assistant.stream(question, conversation, stop), stop):
                 if isinstance(event, Found):
                     if not results and event.query != question.strip():
                         searched = searched_html(event.query)
@@ -247,33 +219,6 @@ def _final(answer: Answer, text: str) -> str:
     if answer.refused:
         return _plain(answer.text)
     return text or "*Stopped.*"
-
-
-_WORKERS = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-
-
-async def _in_thread(events: Iterator[AnswerEvent], stop: Event) -> AsyncIterator[AnswerEvent]:
-    """The events of a generator that blocks, which runs in a thread; closing this one stops that one."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[AnswerEvent | Exception | None] = asyncio.Queue()
-
-    def work() -> None:
-        try:
-            for event in events:
-                loop.call_soon_threadsafe(queue.put_nowait, event)
-            loop.call_soon_threadsafe(queue.put_nowait, None)
-        except Exception as error:
-            loop.call_soon_threadsafe(queue.put_nowait, error)
-
-    worker = loop.run_in_executor(_WORKERS, work)
-    try:
-        while (item := await queue.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        await asyncio.shield(worker)
 
 
 def _turns(history: list[dict[str, Any]]) -> list[Turn]:

@@ -128,12 +128,28 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        guarded = self._with_headers(send)
+        request = Request(scope)
+        guarded = self._with_headers(send, self._sharing(request))
         refusal = self._refusal(scope)
         if refusal is not None:
             await refusal(scope, receive, guarded)
             return
+        if request.method == "OPTIONS" and request.headers.get("origin") in self._sites:
+            await Response(status_code=204)(scope, receive, guarded)
+            return
         await self._app(scope, _bounded(receive), guarded)
+
+    def _sharing(self, request: Request) -> list[tuple[bytes, bytes]]:
+        """The headers that let a page of a listed site read the answer; never with its visitor's cookies."""
+        origin = request.headers.get("origin", "")
+        if origin not in self._sites:
+            return []
+        return [
+            (b"access-control-allow-origin", origin.encode()),
+            (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-allow-headers", b"authorization, content-type"),
+            (b"vary", b"Origin"),
+        ]
 
     def _refusal(self, scope: Scope) -> Response | None:
         request = Request(scope)
@@ -155,14 +171,16 @@ class Guard:
         host = urlsplit(origin).netloc
         return bool(host) and host in {request.headers.get("host", ""), self._own_host}
 
-    def _with_headers(self, send: Send) -> Send:
+    def _with_headers(self, send: Send, sharing: list[tuple[bytes, bytes]]) -> Send:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
                 policy = next((v.decode() for k, v in headers if k.lower() == b"content-security-policy"), "")
                 policy = f"{policy or CONTENT_POLICY}; {self._ancestors}"
-                headers = [(k, v) for k, v in headers if k.lower() != b"content-security-policy"]
+                replaced = (b"content-security-policy", b"access-control-")
+                headers = [(k, v) for k, v in headers if not k.lower().startswith(replaced)]
                 headers += [
+                    *sharing,
                     (b"content-security-policy", policy.encode()),
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),

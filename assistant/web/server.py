@@ -17,6 +17,8 @@ from assistant.progress import ProgressBar
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Document
+from assistant.web.api import Api
+from assistant.web.line import Line
 from assistant.web.routes import MAX_BODY, Guard, build_routes, read_asset
 
 
@@ -50,7 +52,8 @@ def _launch(settings: Settings, preparation: Preparation) -> Any:
 
     from assistant.web.chat import ChatPage
 
-    demo = ChatPage(settings, preparation).build()
+    line = Line()
+    demo = ChatPage(settings, preparation, line).build()
     demo.launch(
         server_name=settings.host,
         server_port=settings.port,
@@ -70,7 +73,7 @@ def _launch(settings: Settings, preparation: Preparation) -> Any:
         head=f"<script>{read_asset('chat.js')}</script>",
         favicon_path=str(files("assistant.web").joinpath("favicon.svg")),
         app_kwargs={
-            "routes": build_routes(settings, preparation),
+            "routes": [*build_routes(settings, preparation), *Api(settings, preparation, line).routes()],
             "middleware": [Middleware(Guard, settings=settings)],
             "docs_url": None,
             "redoc_url": None,

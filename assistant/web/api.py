@@ -1,0 +1,241 @@
+"""`/v1/chat/completions` and `/v1/models`, as OpenAI's clients speak them.
+
+The last message is the question, those before it are the conversation. What only an owner may choose (system prompt,
+model, sampling) is not taken from a client: such fields are ignored. The citations ride in an extra field
+``citations``, beside ``refused`` and ``query``: on the message, or on the last chunk of a stream. Errors have OpenAI's
+shape. Readers stand in the same line as those of the page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import asdict
+from threading import Event
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from assistant.answering import Assistant, checked
+from assistant.errors import AssistantError, QuestionError
+from assistant.settings import Settings
+from assistant.starting import Preparation
+from assistant.types import Answer, Conversation, Finished, Sentence, Turn
+from assistant.web.line import BUSY, Line, in_thread
+
+SECONDS = 60
+"""After which a client that was turned away may try again."""
+GONE_SECONDS = 0.2
+"""How often it is looked whether the client is still there."""
+
+
+class Refused(Exception):
+    """A request that is not answered: its status and what is wrong."""
+
+    def __init__(self, status: int, message: str, code: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+    def response(self) -> Response:
+        """The error in OpenAI's shape."""
+        kind = "invalid_request_error" if self.status < 429 else "server_error"
+        body = {"error": {"message": str(self), "type": kind, "param": None, "code": self.code}}
+        headers = {"Retry-After": str(SECONDS)} if self.status in {429, 503} else {}
+        return JSONResponse(body, status_code=self.status, headers=headers)
+
+
+class Api:
+    """The routes; they share the line with the page."""
+
+    def __init__(self, settings: Settings, preparation: Preparation, line: Line) -> None:
+        self._settings = settings
+        self._preparation = preparation
+        self._line = line
+
+    def routes(self) -> list[Route]:
+        """`/v1/models` and `/v1/chat/completions`."""
+        return [
+            Route("/v1/models", self._models, methods=["GET"]),
+            Route("/v1/chat/completions", self._completions, methods=["POST"]),
+        ]
+
+    async def _models(self, request: Request) -> Response:
+        try:
+            model = self._ready(request).model.name
+        except Refused as refused:
+            return refused.response()
+        listed = {"id": model, "object": "model", "created": 0, "owned_by": "groundwork"}
+        return JSONResponse({"object": "list", "data": [listed]})
+
+    async def _completions(self, request: Request) -> Response:
+        try:
+            assistant = self._ready(request)
+            body = await _body(request)
+            question, conversation = _asked(body)
+            if not await self._line.enter():
+                raise Refused(429, BUSY, "rate_limit_exceeded")
+        except Refused as refused:
+            return refused.response()
+        completion = _Completion(assistant, question, conversation)
+        if body.get("stream"):
+            options = body.get("stream_options")
+            with_usage = isinstance(options, dict) and bool(options.get("include_usage"))
+            return _Stream(completion.stream(with_usage), self._line)
+        try:
+            return await completion.whole(request)
+        finally:
+            self._line.leave()
+
+    def _ready(self, request: Request) -> Assistant:
+        """The assistant, for a client who may ask it."""
+        key = self._settings.api_key
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if key and not hmac.compare_digest(given.encode(), key.encode()):
+            raise Refused(401, "Send the API key of this assistant as a bearer token.", "invalid_api_key")
+        if self._preparation.assistant is None:
+            raise Refused(503, "The assistant is starting: try again in a minute.", "starting")
+        return self._preparation.assistant
+
+
+class _Stream(StreamingResponse):
+    """A stream that gives its place in the line back at its end, also when the client left before its beginning."""
+
+    def __init__(self, chunks: AsyncIterator[str], line: Line) -> None:
+        super().__init__(chunks, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        self._line = line
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all of it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._line.leave()
+
+
+class _Completion:
+    """One question on its way through this door."""
+
+    def __init__(self, assistant: Assistant, question: str, conversation: Conversation) -> None:
+        self._assistant = assistant
+        self._question = question
+        self._conversation = conversation
+        self._stop = Event()
+        self._frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": assistant.model.name}
+
+    async def whole(self, request: Request) -> Response:
+        """The answer in one piece; the work ends when the client goes away."""
+        watch = asyncio.ensure_future(self._watch(request))
+        try:
+            async with aclosing(self._events()) as events:
+                answer = [event.answer async for event in events if isinstance(event, Finished)][-1]
+        except AssistantError as error:
+            return Refused(500, str(error), "failed").response()
+        finally:
+            watch.cancel()
+        message = {"role": "assistant", "content": answer.text, **_extra(answer)}
+        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        return JSONResponse(
+            {**self._frame, "object": "chat.completion", "choices": [choice], "usage": _usage(answer), **_extra(answer)}
+        )
+
+    async def stream(self, with_usage: bool) -> AsyncGenerator[str, None]:
+        """The answer sentence by sentence, as server-sent events."""
+        yield self._chunk({"role": "assistant", "content": ""})
+        try:
+            async with aclosing(self._events()) as events:
+                async for event in events:
+                    if isinstance(event, Sentence):
+                        yield self._chunk({"content": event.text})
+                    elif isinstance(event, Finished):
+                        answer = event.answer
+            if answer.refused:
+                yield self._chunk({"content": answer.text})
+            yield self._chunk({}, finish_reason="stop", **_extra(answer))
+            if with_usage:
+                yield _event({**self._frame, "object": "chat.completion.chunk", "choices": [], "usage": _usage(answer)})
+        except AssistantError as error:
+            yield _event(json.loads(bytes(Refused(500, str(error), "failed").response().body)))
+        yield "data: [DONE]\n\n"
+
+    async def _events(self) -> AsyncGenerator[Any, None]:
+        try:
+            answers = self._assistant.stream(self._question, self._conversation, self._stop)
+            async for event in in_thread(answers, self._stop):
+                yield event
+        finally:
+            self._stop.set()
+
+    async def _watch(self, request: Request) -> None:
+        while not await request.is_disconnected():
+            await asyncio.sleep(GONE_SECONDS)
+        self._stop.set()
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None, **extra: Any) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+        return _event({**self._frame, "object": "chat.completion.chunk", "choices": [choice], **extra})
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body())
+    except ValueError as error:
+        raise Refused(400, "The body is not JSON: send an object with `messages`.", "invalid_json") from error
+    if not isinstance(body, dict):
+        raise Refused(400, "The body is not an object: send one with `messages`.", "invalid_json")
+    return body
+
+
+def _asked(body: dict[str, Any]) -> tuple[str, Conversation]:
+    """The question and what was said before it; a client's system messages are left out."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise Refused(400, "`messages` is missing: send a list whose last message is the question.", "invalid_messages")
+    turns = [turn for turn in map(_turn, messages) if turn]
+    if not turns or turns[-1].role != "user":
+        raise Refused(400, "The last of `messages` must be of the user: the question.", "invalid_messages")
+    try:
+        return checked(turns[-1].content), tuple(turns[:-1])
+    except QuestionError as error:
+        raise Refused(400, str(error), "invalid_question") from error
+
+
+def _turn(message: Any) -> Turn | None:
+    role = message.get("role") if isinstance(message, dict) else None
+    if role in {"system", "developer", "tool", "function"}:
+        return None
+    content = message.get("content") if isinstance(message, dict) else None
+    if isinstance(content, list):  # parts, of which only text is read
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = "\n".join(str(part.get("text", "")) for part in parts)
+    if role == "assistant" and content is None:
+        content = ""
+    if role not in {"user", "assistant"} or not isinstance(content, str):
+        raise Refused(400, "Each of `messages` needs a `role` and a `content` of text.", "invalid_messages")
+    return Turn("user" if role == "user" else "assistant", content)
+
+
+def _extra(answer: Answer) -> dict[str, Any]:
+    citations = [asdict(citation) for citation in answer.citations]
+    return {"citations": citations, "refused": answer.refused, "query": answer.query}
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    timings = answer.timings
+    return {
+        "prompt_tokens": timings.prompt_tokens,
+        "completion_tokens": timings.answer_tokens,
+        "total_tokens": timings.prompt_tokens + timings.answer_tokens,
+        "prompt_tokens_details": {"cached_tokens": timings.reused_tokens},
+    }
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
