@@ -195,7 +195,7 @@ class _Run:
             # at this point a small model is wrong about that as often as right
             if _says_not_found(sentence):
                 break
-            supported = evidence.support(sentence)
+            supported = evidence.support(sentence, self._question)
             if not supported:
                 supported, found = self._looked_up(sentence)
                 if found:
@@ -213,7 +213,7 @@ class _Run:
         if self._stop.is_set():
             return [], ()
         results = self._assistant.retriever.search(sentence, LOOKED_UP)
-        supported = Evidence(results, self._assistant.sentence_vectors).support(sentence)
+        supported = Evidence(results, self._assistant.sentence_vectors).support(sentence, self._question)
         new = {sentence.chunk for sentence in supported} - {result.chunk for result in self._results}
         found = tuple(result for result in results if result.chunk in new)
         self._results += found

@@ -33,6 +33,8 @@ SUPPORT = 0.62
 """The least support (mean of word coverage and cosine) at which a sentence is shown."""
 SUPPORT_COVERAGE = 0.7
 """The least share of its content words that must stand in the cited sentences and their headings."""
+FEWEST_OWN = 2
+"""A sentence with fewer content words that are not in the question must have all its words covered."""
 PASSAGE_SHARE = 0.5
 """What a place in the best passage is worth, in cosine; in others it is worth less, by their fused score."""
 WORDS_SHARE = 0.5
@@ -138,10 +140,16 @@ class Evidence:
         """How near the passages are to ``query``: the cosine of the nearest, and that of their nearest sentence."""
         return self._similarity + float(max(self._similarities(plain_text(query)), default=0.0))
 
-    def support(self, sentence: str) -> list[EvidenceSentence]:
-        """The one or two sentences that support ``sentence``, best first; empty if it is not supported."""
+    def support(self, sentence: str, question: str = "") -> list[EvidenceSentence]:
+        """The one or two sentences that support ``sentence``, best first; empty if it is not supported.
+
+        Words that it takes from the ``question`` need not stand there: an answer repeats how it was asked.
+        """
         claim = plain_text(sentence)
         words = frozenset(stems(claim))
+        own = words - frozenset(stems(question))
+        if len(own) >= FEWEST_OWN:
+            words = own
         if not words or not self.sentences:
             return []
         coverage = self._coverages(words)

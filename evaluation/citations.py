@@ -67,7 +67,7 @@ class Check:
             cited: list[EvidenceSentence] = []
             first_shown = False
             for place, sentence in enumerate(sentences):
-                support = self._support(sentence, results)
+                support = self._support(sentence, one.question, results)
                 first_shown = bool(support) if place == 0 else first_shown
                 cited += support
                 precise = tuple(any(_overlap(c.quote, marked) for marked in one.support) for c in support)
@@ -81,12 +81,12 @@ class Check:
             ):
                 also = self._retriever.search(other.question, RESULTS // 2) if kind == "joined" else []
                 evidence = [*results[: RESULTS - len(also)], *also]
-                yield Checked(kind, sentence, number, bool(self._support(sentence, evidence)))
+                yield Checked(kind, sentence, number, bool(self._support(sentence, one.question, evidence)))
 
-    def _support(self, sentence: str, results: Sequence[SearchResult]) -> list[EvidenceSentence]:
-        return Evidence(results, self._vectors).support(sentence) or Evidence(
+    def _support(self, sentence: str, question: str, results: Sequence[SearchResult]) -> list[EvidenceSentence]:
+        return Evidence(results, self._vectors).support(sentence, question) or Evidence(
             self._retriever.search(sentence, LOOKED_UP), self._vectors
-        ).support(sentence)
+        ).support(sentence, question)
 
 
 def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
