@@ -26,7 +26,7 @@ from assistant.words import stems
 
 ENOUGH = 0.8
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
-SURE = 1.3
+SURE = 1.2
 """At this sum the passages are taken to answer; below it the model is asked whether the best of them does."""
 
 SUPPORT = 0.62

@@ -24,6 +24,12 @@ GREETING = (
     "Ask about foundation models: what they are, what they can do, where they fail and where they are going. "
     "Every sentence of an answer opens the passage it rests on."
 )
+QUESTIONS = (
+    "What makes an AI model a foundation model?",
+    "Which vision models are popular, and what can they do?",
+    "How does a model get from pre-training to a product?",
+    "What are the biggest problems with large AI models?",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Settings:
     state_gb: float = 4.0
     title: str = "Groundwork"
     greeting: str = GREETING
+    questions: tuple[str, ...] = QUESTIONS
     contact: str = ""
     model_name: str = ""
     model_key: str = field(default="", repr=False)
@@ -171,6 +178,10 @@ def _line(text: str) -> str:
     return text
 
 
+def _questions(text: str) -> tuple[str, ...]:
+    return tuple(question.strip() for question in _line(text).split("|") if question.strip())
+
+
 def _path(text: str) -> Path:
     try:
         return Path(_line(text)).expanduser()
@@ -194,6 +205,7 @@ PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "state_gb": (_gigabytes, "a number of gigabytes from 0 to 1000, such as 4 or 0.5"),
     "title": (_line, _ONE_LINE),
     "greeting": (_line, _ONE_LINE),
+    "questions": (_questions, "questions separated by |"),
     "contact": (_line, _ONE_LINE),
     "model_name": (_line, _ONE_LINE),
     "model_key": (_line, _ONE_LINE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -245,3 +246,30 @@ def test_a_client_that_goes_away_frees_its_place(settings: Settings, received: i
         assert await door.line.enter()
 
     asyncio.run(asyncio.wait_for(several(), 20))
+
+
+def test_the_compact_page_needs_no_key_and_shows_what_an_owner_wrote_as_text(settings: Settings) -> None:
+    owned = replace(settings, api_key="secret", title="<b>Ours</b>", questions=("Is 1 < 2?",))
+    door = Door(owned, ScriptedModel(TRUE))
+    with door.client:
+        page = door.client.get("/embed?title=<script>")
+        assert "&lt;b&gt;Ours&lt;/b&gt;" in page.text
+        assert "Is 1 &lt; 2?" in page.text
+        assert "<b>" not in page.text
+        policy = page.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'self'" in policy
+        answer = door.client.post("/embed/ask", json=_asked(QUESTION))
+        assert answer.json()["citations"][0]["address"].startswith("documents/bread.md?at=")
+        assert door.post(_asked(QUESTION)).status_code == 401
+
+
+def test_the_bubble_is_small_and_neither_it_nor_the_page_keeps_anything(door: Door) -> None:
+    widget = door.client.get("/widget.js")
+    assert widget.headers["content-type"].startswith("text/javascript")
+    assert len(gzip.compress(widget.content)) <= 5_000
+    page = door.client.get("/embed.js").text + widget.text
+    assert "fetch(" in page
+    for kept in ("localStorage", "sessionStorage", "indexedDB", "cookie", "innerHTML", "eval("):
+        assert kept not in page
+    assert door.client.get("/embed.css").status_code == 200

@@ -39,6 +39,7 @@ BAD_VALUES = [
     ("title", "two\nlines", "one line of text"),
     ("greeting", "two\r\nlines", "one line of text"),
     ("contact", "two\nlines", "one line of text"),
+    ("questions", "two\nlines", "separated by |"),
     ("model_name", "two\nlines", "one line of text"),
 ]
 

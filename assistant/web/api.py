@@ -29,6 +29,7 @@ from assistant.errors import AssistantError, QuestionError
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Answer, Conversation, Finished, Sentence, Turn
+from assistant.web.embed import embed_routes
 from assistant.web.line import BUSY, Line, in_thread
 
 SECONDS = 60
@@ -61,15 +62,17 @@ class Api:
         self._line = line
 
     def routes(self) -> list[Route]:
-        """`/v1/models` and `/v1/chat/completions`."""
+        """`/v1/models` and `/v1/chat/completions`, and those of the compact page."""
         return [
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/chat/completions", self._completions, methods=["POST"]),
+            *embed_routes(self._settings, self._asked_by_page),
         ]
 
     async def _models(self, request: Request) -> Response:
         try:
-            model = self._ready(request).model.name
+            self._admit(request)
+            model = self._ready().model.name
         except Refused as refused:
             return refused.response()
         listed = {"id": model, "object": "model", "created": 0, "owned_by": "groundwork"}
@@ -77,7 +80,14 @@ class Api:
 
     async def _completions(self, request: Request) -> Response:
         try:
-            assistant = self._ready(request)
+            self._admit(request)
+        except Refused as refused:
+            return refused.response()
+        return await self._asked_by_page(request)
+
+    async def _asked_by_page(self, request: Request) -> Response:
+        try:
+            assistant = self._ready()
             body = await _body(request)
             question, conversation = _asked(body)
             if not await self._line.enter():
@@ -94,12 +104,14 @@ class Api:
         finally:
             self._line.leave()
 
-    def _ready(self, request: Request) -> Assistant:
-        """The assistant, for a client who may ask it."""
+    def _admit(self, request: Request) -> None:
+        """Let pass who has the key, if there is one."""
         key = self._settings.api_key
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if key and not hmac.compare_digest(given.encode(), key.encode()):
             raise Refused(401, "Send the API key of this assistant as a bearer token.", "invalid_api_key")
+
+    def _ready(self) -> Assistant:
         if self._preparation.assistant is None:
             raise Refused(503, "The assistant is starting: try again in a minute.", "starting")
         return self._preparation.assistant
@@ -223,7 +235,7 @@ def _turn(message: Any) -> Turn | None:
 
 
 def _extra(answer: Answer) -> dict[str, Any]:
-    citations = [asdict(citation) for citation in answer.citations]
+    citations = [{**asdict(citation), "address": citation.address} for citation in answer.citations]
     return {"citations": citations, "refused": answer.refused, "query": answer.query}
 
 

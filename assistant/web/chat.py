@@ -29,13 +29,6 @@ CLOSE, CLOSEST = 0.3, 3
 """Beside a refusal stand so many passages, if they are so near to the question."""
 NO_SOURCES = "<p class='empty'>The passages behind an answer appear here.</p>"
 
-EXAMPLES = [
-    "What makes an AI model a foundation model?",
-    "Which vision models are popular, and what can they do?",
-    "How does a model get from pre-training to a product?",
-    "What are the biggest problems with large AI models?",
-]
-
 
 class ChatPage:
     """Builds the page; its methods are what the page calls."""
@@ -78,7 +71,7 @@ class ChatPage:
                             max_lines=6,
                         ),
                         additional_outputs=[sources],
-                        examples=EXAMPLES,
+                        examples=list(self._settings.questions),
                         cache_examples=False,
                         editable=True,
                         save_history=False,

@@ -2,78 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import ROOT
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MINUTES = 60_000
-NO_BROWSER = "NO BROWSER WAS FOUND: the page is not tested. Install Chromium (Debian: apt-get install chromium)."
+from tests.browser.conftest import MINUTES
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _browser_is_here() -> None:
-    if CHROMIUM is None:
-        if os.environ.get("GROUNDWORK_BROWSER") == "required":
-            pytest.fail(NO_BROWSER)
-        pytest.skip(NO_BROWSER)
-
-
-@pytest.fixture(scope="module")
-def site(weights_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, str]]:
-    """The running app: its address, its cache folder, and what its page said while it was starting."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    cache = tmp_path_factory.mktemp("browser-cache")
-    shutil.copytree(weights_cache / "weights", cache / "weights", symlinks=True)
-    variables = {
-        **os.environ,
-        "ASSISTANT_PORT": str(port),
-        "ASSISTANT_CACHE": str(cache),
-        "ASSISTANT_INDEX": str(tmp_path_factory.mktemp("index")),
-        "ASSISTANT_CONTACT": "library@example.org",
-    }
-    process = subprocess.Popen([sys.executable, str(ROOT / "app.py")], cwd=ROOT, env=variables)
-    address = f"http://127.0.0.1:{port}"
-    steps = set()
-    try:
-        deadline = time.monotonic() + 180
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                health = httpx.get(f"{address}/healthz", timeout=2).json()
-            except httpx.HTTPError:
-                time.sleep(0.2)
-                continue
-            if health["status"] == "ready":
-                break
-            steps.add(health["step"].split(":")[0])
-            time.sleep(0.2)
-        yield address, cache, " ".join(steps)
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
 
 
 @pytest.fixture

@@ -1,0 +1,113 @@
+"""The running app and a browser for all tests of this folder, and a neighbour: somebody else's site."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.conftest import ROOT
+from tests.servers import serving
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MINUTES = 60_000
+NO_BROWSER = "NO BROWSER WAS FOUND: the page is not tested. Install Chromium (Debian: apt-get install chromium)."
+
+
+class Neighbour:
+    """A site on another host than the app's, which is listed by one of its names and not by the other."""
+
+    def __init__(self, address: str) -> None:
+        self.unlisted = address
+        self.listed = address.replace("127.0.0.1", "localhost")
+        self.page = ""
+        self.policy = ""
+
+
+@pytest.fixture(scope="session")
+def neighbour() -> Iterator[Neighbour]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_style = self.path == "/hostile.css"
+            body = (HOSTILE if is_style else found.page if self.path == "/" else "").encode()
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Type", "text/css" if is_style else "text/html; charset=utf-8")
+            self.send_header("Content-Security-Policy", found.policy)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Keep the output of the tests clean."""
+
+    with serving(Handler) as address:
+        found = Neighbour(address)
+        yield found
+
+
+HOSTILE = (
+    "* { all: unset } div, button, iframe, section { display: none; color: red; font-size: 60px } h1 { z-index: 99999 }"
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _browser_is_here() -> None:
+    if CHROMIUM is None:
+        if os.environ.get("GROUNDWORK_BROWSER") == "required":
+            pytest.fail(NO_BROWSER)
+        pytest.skip(NO_BROWSER)
+
+
+@pytest.fixture(scope="session")
+def site(
+    weights_cache: Path, neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path, str]]:
+    """The running app: its address, its cache folder, and what its page said while it was starting."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    cache = tmp_path_factory.mktemp("browser-cache")
+    shutil.copytree(weights_cache / "weights", cache / "weights", symlinks=True)
+    variables = {
+        **os.environ,
+        "ASSISTANT_PORT": str(port),
+        "ASSISTANT_CACHE": str(cache),
+        "ASSISTANT_INDEX": str(tmp_path_factory.mktemp("index")),
+        "ASSISTANT_SITES": neighbour.listed,
+        "ASSISTANT_CONTACT": "library@example.org",
+    }
+    process = subprocess.Popen([sys.executable, str(ROOT / "app.py")], cwd=ROOT, env=variables)
+    address = f"http://127.0.0.1:{port}"
+    steps = set()
+    try:
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                health = httpx.get(f"{address}/healthz", timeout=2).json()
+            except httpx.HTTPError:
+                time.sleep(0.2)
+                continue
+            if health["status"] == "ready":
+                break
+            steps.add(health["step"].split(":")[0])
+            time.sleep(0.2)
+        yield address, cache, " ".join(steps)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
