@@ -27,7 +27,7 @@ def test_quality_has_not_fallen(sample: Sample) -> None:
 
 def test_without_full_text_the_gate_fails(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrieval, "DENSE_WEIGHT", 1.0)
-    assert "passages found (nDCG@10)" in below(measured(sample))
+    assert "passages found for follow-ups (nDCG@10)" in below(measured(sample))
 
 
 def test_without_rules_for_sentences_the_gate_fails(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
