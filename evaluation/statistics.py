@@ -53,6 +53,12 @@ def keep(metric: str, result: dict[str, Any]) -> Path:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=RESULTS.parent)
-    return done.stdout.strip() or "unknown"
+    """The commit that is measured; results that were just written do not make it a dirty one."""
+    version = _git("rev-parse", "--short", "HEAD") or "unknown"
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!/evaluation/results")
+    return f"{version}-dirty" if changed else version
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=RESULTS.parent)
+    return done.stdout.strip()
