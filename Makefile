@@ -42,7 +42,10 @@ soak: $(VENV)/ready-dev
 	$(BIN)/python -m evaluation retrieval
 	$(BIN)/python -m evaluation citations
 	$(BIN)/python -m evaluation questions
-	$(BIN)/python -m evaluation answers --limit 100
+	$(BIN)/python -m evaluation conversations
+	$(BIN)/python -m evaluation injection
+	$(BIN)/python -m evaluation refusals --limit 20
+	$(BIN)/python -m evaluation answers --limit 60
 
 bench: $(VENV)/ready-dev
 	$(BIN)/python -m pip install --disable-pip-version-check -r evaluation/requirements.txt

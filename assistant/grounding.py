@@ -34,7 +34,9 @@ SUPPORT = 0.62
 SUPPORT_COVERAGE = 0.7
 """The least share of its content words that must stand in the cited sentences and their headings."""
 FEWEST_OWN = 2
-"""A sentence with fewer content words that are not in the question must have all its words covered."""
+"""In a sentence with fewer content words that are not in the question, those of the question count too."""
+LEAST_COVERAGE = 0.5
+"""The least share of all its content words, those of the question among them."""
 PASSAGE_SHARE = 0.5
 """What a place in the best passage is worth, in cosine; in others it is worth less, by their fused score."""
 WORDS_SHARE = 0.5
@@ -134,7 +136,8 @@ class Evidence:
         strength = self.strength(query)
         if not self.sentences or strength < ENOUGH:
             return False
-        return strength >= SURE or look(self.nearest([query])[0][0].chunk)
+        nearest = self.nearest([query])
+        return strength >= SURE or (bool(nearest) and look(nearest[0][0].chunk))
 
     def strength(self, query: str) -> float:
         """How near the passages are to ``query``: the cosine of the nearest, and that of their nearest sentence."""
@@ -143,11 +146,12 @@ class Evidence:
     def support(self, sentence: str, question: str = "") -> list[EvidenceSentence]:
         """The one or two sentences that support ``sentence``, best first; empty if it is not supported.
 
-        Words that it takes from the ``question`` need not stand there: an answer repeats how it was asked.
+        Words that it takes from the ``question`` need not stand in these: an answer repeats how it was asked. But
+        they must be words of the passages, or else what the question takes for granted would be borne out.
         """
         claim = plain_text(sentence)
-        words = frozenset(stems(claim))
-        own = words - frozenset(stems(question))
+        every = words = frozenset(stems(claim))
+        own = words - (frozenset(stems(question)) & frozenset().union(*self._words, *self._context))
         if len(own) >= FEWEST_OWN:
             words = own
         if not words or not self.sentences:
@@ -166,6 +170,8 @@ class Evidence:
             chosen.append(second)
         covered = self._coverage(words, chosen)
         if covered < SUPPORT_COVERAGE or (covered + float(cosine[best])) / 2 < SUPPORT:
+            return []
+        if self._coverage(every, chosen) < LEAST_COVERAGE:
             return []
         return [] if disagreement(claim, [self._stated[i] for i in chosen]) else [self.sentences[i] for i in chosen]
 

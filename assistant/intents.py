@@ -25,7 +25,7 @@ class Intent(Enum):
 
 
 _ALL = (
-    r"((all|every|each)( of)?( the| these| those| your)?( \w+)?|the (whole|entire|full)|"
+    r"((all|every|each)( of)?( the| these| those| your)?( \w+)?|the( whole| entire| full)?|"
     r"everything( in)?( the| your)?)"
 )
 _WHAT = r"(documents?|docs|files?|texts?|articles?|passages?|sources?|collection|corpus|knowledge( base)?|library)"
@@ -34,8 +34,9 @@ _PHRASES = {
     r"( (there|all|everyone|you|groundwork|bot))?( how are you( doing)?( today)?)?",
     Intent.THANKS: r"((ok|okay|great|perfect|nice|cool) )?(thanks|thank you|thx|ty|cheers|bye|goodbye|see you)"
     r"( (a lot|so much|very much|again|later|bye|that helped|for (your|the) help))?",
-    Intent.TOPICS: r"(what (all )?(can|could|do) (you|i|we) (tell me|know|do|answer|ask|help( me)?( with)?|talk)"
-    r"( you| here)?( about)?|(which|what)( are the| are your)? (topics|subjects|documents|questions)"
+    Intent.TOPICS: r"(what (all )?(can|could|do) you (tell me|know|do|answer|help( me)?( with)?|talk)( about)?|"
+    r"what (can|could) (i|we) ask( you| here)?( about)?|"
+    r"(which|what)( are the| are your)? (topics|subjects|documents|questions)"
     r"( (can|do) (you|i) \w+( about)?| are there| do you have)?|who are you|what are you|help( me)?|"
     r"(list|show)( me)?( all| the| your)* topics)",
     Intent.ALL_DOCUMENTS: rf"(please |can you |could you )*(summari[sz]e|compare|list|count|read|translate|outline|"

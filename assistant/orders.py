@@ -10,21 +10,28 @@ from __future__ import annotations
 
 import re
 
-from assistant.sentences import sentence_spans
+from assistant.sentences import COMMENT, sentence_spans
 
-_SAY = r"(?:say|reply|respond|answer|write|print|output|repeat|mention|quote|cite)"
-_MACHINE = r"(?:assistant|chatbot|AI|language model|LLM)"
+_SAY = r"(?:say|reply|respond|answer|print|output|repeat|mention|quote|cite)"
+_IGNORE = r"\b(?:ignore|disregard|forget|override)\b"
+_RULES = r"(?:instructions?|prompts?|rules|orders)\b"
 _ORDERS = re.compile(
     "|".join(
         (
-            # what nobody sees, and the tokens and tags by which prompts are put together
-            r"<!--|<\|[\w ]{1,40}\|>|\[/?INST\]|<</?SYS>>",
+            # the tokens and tags by which prompts are put together
+            r"<\|[\w ]{1,40}\|>|\[/?INST\]|<</?SYS>>",
             r"</?(?:s|system|assistant|user|passages?|documents?|instructions?)>",
-            r"\b(?:ignore|disregard|forget|override)\b(?: \w+){0,4} (?:instructions?|prompts?|rules|orders)\b",
-            r"\b(?:say|reply|respond|answer|output|print) (?:only|exactly)\b|\b(?:quote|cite) (?:me|this sentence)\b",
-            rf"\b{_SAY}\b[^.]{{1,40}}\b(?:and nothing else|word for word|in (?:your|each|every) (?:answer|reply))\b",
-            rf"\b{_MACHINE}(?:[,:] {_SAY}| (?:must|shall) {_SAY})\b|^\W*(?:system|note to the {_MACHINE})\s*:",
-            rf"\b(?:orders?|instructs?|tells?|commands?) the {_MACHINE} to\b|\byou are no longer an? {_MACHINE}\b",
+            rf"{_IGNORE} (?:\w+ ){{0,2}}(?:your|all|any|previous|prior|earlier|above|these)\b(?: \w+){{0,3}} {_RULES}",
+            rf"^\W*(?:please )?{_IGNORE}(?: \w+){{0,4}} {_RULES}",
+            r"(?:^\W*|please |, |and |you (?:must|should) )(?:say|reply|respond|answer|output|print) (?:only|exactly)\b"
+            r"(?! (?:from|if|in|when|what|why|how|where|who)\b)",
+            rf"^\W*(?:please )?{_SAY}\b.{{1,60}}\b(?:and nothing else|word for word)\b",
+            rf"^\W*(?:please )?{_SAY}\b.{{1,60}}\bin (?:your|each|every) (?:answer|reply)\b",
+            rf"\b(?:quote|cite) (?:me|this sentence)\b|\bif you do not {_SAY} \S+ in your answer\b",
+            rf"\b(?:assistant|chatbot)(?:[,:] {_SAY}| (?:must|shall) {_SAY})\b",
+            r"^\W*note to the (?:assistant|AI|model)\s*:",
+            r"^\W*system\s*:.*\b(?:you|your|answers?|reply|assistant|rules?|instructions?)\b",
+            r"\b(?:orders|commands) the (?:assistant|chatbot) to\b|\byou are no longer an? (?:assistant|AI|chatbot)\b",
             r"^\W*(?:end of the (?:passages|documents)|do not answer the question)\b",
         )
     ),
@@ -40,7 +47,8 @@ def is_order(sentence: str) -> bool:
 
 
 def without_orders(text: str) -> str:
-    """``text`` without the sentences that are orders."""
+    """``text`` without the sentences that are orders, and without what nobody sees (HTML comments)."""
+    text = COMMENT.sub("", text)
     for start, end in reversed([span for span in sentence_spans(text) if is_order(text[slice(*span)])]):
         text = text[:start] + text[end:].lstrip(" ")
     return text

@@ -67,14 +67,15 @@ def build_look(question: str, result: SearchResult, conversation: Conversation) 
 
 def passage_piece(result: SearchResult) -> Passage:
     """One passage as the model reads it: its heading path, its text without orders to the model, an empty line."""
-    return Passage(f"{result.chunk.heading_path}\n{plain_text(without_orders(result.chunk.text))}\n\n")
+    heading = without_orders(result.chunk.heading_path)
+    return Passage(f"{heading}\n{plain_text(without_orders(result.chunk.text))}\n\n")
 
 
 def _again(titled: Sequence[tuple[str, str]]) -> str:
     """The sentences that stand once more, each title once: without it, sentences on two subjects are mixed up."""
     groups: dict[str, list[str]] = {}
     for title, sentence in titled:
-        groups.setdefault(title, []).append(plain_text(sentence))
+        groups.setdefault(without_orders(title), []).append(plain_text(sentence))
     lines = "".join(f"{title}: {' '.join(sentences)}\n" for title, sentences in groups.items())
     return f"Most relevant:\n{lines}\n" if lines else ""
 

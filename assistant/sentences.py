@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _ABBREVIATIONS = frozenset(
     "al approx cf co corp dept dr ed eds eg e.g ev etc fig figs gen i.e ie inc jr ltd mr mrs ms no nos p pp prof resp "
     "sec sr st u.k u.s univ vol vs".split()
@@ -21,8 +22,10 @@ _BLOCK = re.compile(r"\n[ \t]*\n|\n(?=\s*(?:[-*+•]\s|\d{1,3}[.)]\s|#{1,6}\s|\|
 def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
     """``(start, end)`` of every sentence, without the white space around it.
 
-    A list marker (``- ``, ``1. ``) or heading marker is not part of its sentence.
+    A list marker (``- ``, ``1. ``) or heading marker is not part of its sentence. HTML comments, which no reader of the
+    document sees, belong to none.
     """
+    text = COMMENT.sub(lambda match: " " * len(match.group()), text)
     start = 0
     for block in [*_BLOCK.finditer(text), None]:
         end = block.start() if block else len(text)

@@ -34,8 +34,8 @@ FLOORS = {
     "errors withheld": 0.84,
     "true sentences shown": 0.88,
 }
-FIXED = ("q07", "q18", "d012", "r06")
-"""Our own questions that the real model has to pass."""
+FIXED = ("q07", "d004", "d102", "r06")
+"""Our own questions that the real model has to pass; of two it is asked whether a passage answers them."""
 
 
 @dataclass(frozen=True, slots=True)

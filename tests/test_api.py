@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from threading import Event
 from typing import Any, cast
 
 import openai
@@ -20,10 +21,10 @@ from assistant.answering import MAX_CHARACTERS
 from assistant.errors import ModelError
 from assistant.settings import Settings
 from assistant.starting import Preparation
-from assistant.types import Message
+from assistant.types import Message, Token
 from assistant.web.api import Api
 from assistant.web.line import READERS, WAITING, Line
-from assistant.web.routes import Guard
+from assistant.web.routes import Guard, Sharing
 from tests.fakes import ScriptedModel
 from tests.test_web import prepared
 
@@ -42,7 +43,7 @@ class Door:
         self.preparation = prepared(settings, model)
         app = Starlette(
             routes=Api(settings, self.preparation, self.line).routes(),
-            middleware=[Middleware(Guard, settings=settings)],
+            middleware=[Middleware(Sharing, settings=settings), Middleware(Guard, settings=settings)],
         )
         self.client = TestClient(app, base_url="http://127.0.0.1:7860")
 
@@ -133,6 +134,8 @@ def test_a_client_is_not_the_operator(door: Door) -> None:
     [
         (b"{", "not JSON"),
         (b"\xff", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, "needs a `role`"),
         ([], "not an object"),
         ({}, "`messages` is missing"),
         ({"messages": []}, "`messages` is missing"),
@@ -177,15 +180,22 @@ def test_while_it_starts_clients_are_asked_to_wait(settings: Settings) -> None:
         assert int(answer.headers["retry-after"]) > 0
 
 
-def test_a_full_line_turns_clients_away_and_frees_no_place(door: Door) -> None:
+def test_a_full_line_turns_clients_away(door: Door) -> None:
     door.line.waiting = WAITING
     with pytest.raises(openai.RateLimitError) as caught:
         door.openai().chat.completions.create(**_asked(QUESTION))
     assert int(caught.value.response.headers["retry-after"]) > 0
     door.line.waiting = 0
-    for _ in range(READERS + 1):
-        assert door.post(_asked(QUESTION)).status_code == 200
-        assert door.post({**_asked(QUESTION), "stream": True}).status_code == 200
+    assert door.post(_asked(QUESTION)).status_code == 200
+    assert door.post({**_asked(QUESTION), "stream": True}).status_code == 200
+    assert _free(door.line) == READERS, "each place is given back once"
+
+
+def test_half_a_character_is_answered_in_both_ways(door: Door) -> None:
+    body = json.dumps(_asked(f"{QUESTION} \ud83d")).encode()
+    assert door.post(body).status_code == 200
+    streamed = door.post(body.replace(b'"model"', b'"stream": true, "model"')).text
+    assert streamed.endswith("data: [DONE]\n\n")
 
 
 def test_with_a_key_only_its_holders_are_answered(settings: Settings) -> None:
@@ -202,9 +212,12 @@ def test_with_a_key_only_its_holders_are_answered(settings: Settings) -> None:
 def test_listed_sites_read_answers_and_others_do_not(settings: Settings) -> None:
     door = Door(replace(settings, sites=(SITE,)), ScriptedModel(TRUE))
     with door.client:
-        before = door.client.options("/v1/chat/completions", headers={"Origin": SITE})
+        asked = {"Origin": SITE, "Access-Control-Request-Headers": "authorization,x-stainless-os"}
+        before = door.client.options("/v1/chat/completions", headers=asked)
         assert before.status_code == 204
-        assert "authorization" in before.headers["access-control-allow-headers"]
+        assert before.headers["access-control-allow-headers"] == "authorization,x-stainless-os"
+        foreign = {**asked, "Origin": "https://evil.com"}
+        assert "access-control-allow-origin" not in door.client.options("/v1/models", headers=foreign).headers
         answer = door.post(_asked(QUESTION), Origin=SITE)
         assert answer.headers["access-control-allow-origin"] == SITE
         assert "access-control-allow-credentials" not in answer.headers
@@ -212,40 +225,87 @@ def test_listed_sites_read_answers_and_others_do_not(settings: Settings) -> None
         assert "access-control-allow-origin" not in door.post(_asked(QUESTION)).headers
 
 
-@pytest.mark.parametrize("received", [0, 2])
-def test_a_client_that_goes_away_frees_its_place(settings: Settings, received: int) -> None:
-    """Also one that left before the first word; the model then stops."""
-    door = Door(settings, ScriptedModel(" ".join(f"{TRUE} {n}" for n in range(500))))
+class Endless(ScriptedModel):
+    """Writes until it is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.stopped = 0
+
+    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
+        try:
+            while not stop.wait(0.001):
+                yield Token(f"{TRUE} ", 10, 0)
+        finally:
+            self.stopped += 1
+
+
+async def _ask_and_leave(door: Door, received: int, streamed: bool) -> list[Any]:
+    """Ask, take so many messages, and go away; what was sent."""
+    sent: list[Any] = []
+    gone = asyncio.Event()
+    body = json.dumps({**_asked(QUESTION), "stream": streamed}).encode()
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        if messages:
+            return messages.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if len(sent) >= received:
+            gone.set()
+
+    if not received:
+        gone.set()
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "query_string": b""}
-    body = json.dumps({**_asked(QUESTION), "stream": True}).encode()
+    await door.client.app(scope, receive, send)
+    return sent
 
-    async def ask() -> None:
-        sent: list[Any] = []
-        gone = asyncio.Event()
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
 
-        async def receive() -> Any:
-            if messages:
-                return messages.pop()
-            if received:
-                await gone.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-            if len(sent) > received:
-                gone.set()
-                await asyncio.sleep(0)
-
-        await door.client.app({**scope}, receive, send)
-        assert len(sent) < 400
+@pytest.mark.parametrize(("received", "streamed"), [(0, True), (3, True), (0, False)])
+def test_a_client_that_goes_away_stops_the_model_and_frees_its_place(
+    settings: Settings, received: int, streamed: bool
+) -> None:
+    model = Endless()
+    door = Door(settings, model)
 
     async def several() -> None:
         for _ in range(READERS + 2):
-            await ask()
-        assert await door.line.enter()
+            await _ask_and_leave(door, received, streamed)
 
-    asyncio.run(asyncio.wait_for(several(), 20))
+    asyncio.run(asyncio.wait_for(several(), 30))
+    # who leaves before the first word has not even begun
+    assert model.stopped == (0 if streamed and not received else READERS + 2)
+    assert _free(door.line) == READERS
+
+
+def test_a_client_that_goes_away_leaves_the_line(settings: Settings) -> None:
+    door = Door(settings, Endless())
+
+    async def wait_in_vain() -> None:
+        for _ in range(READERS):
+            assert await door.line.enter()
+        await _ask_and_leave(door, 0, True)
+        assert door.line.waiting == 0
+
+    asyncio.run(asyncio.wait_for(wait_in_vain(), 10))
+
+
+def _free(line: Line) -> int:
+    """How many may enter at once without waiting."""
+
+    async def entered() -> int:
+        for number in range(2 * READERS):
+            try:
+                await asyncio.wait_for(line.enter(), 0.05)
+            except TimeoutError:
+                return number
+        return 2 * READERS
+
+    return asyncio.run(entered())
 
 
 def test_the_compact_page_needs_no_key_and_shows_what_an_owner_wrote_as_text(settings: Settings) -> None:

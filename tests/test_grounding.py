@@ -68,6 +68,20 @@ def test_between_enough_and_sure_the_passage_of_the_nearest_sentence_is_looked_a
     assert "two litres of water" in chunk.text
 
 
+def test_words_of_the_question_need_no_support_if_the_passages_know_them(evidence: Evidence) -> None:
+    said = "Every day tomatoes need two litres of water, a plant that bears red fruit."
+    assert not evidence.support(said)
+    found = evidence.support(said, "Do plants that bear red fruit need water?")
+    assert quotes(found)[0].startswith("Tomatoes need")
+
+
+def test_what_a_question_takes_for_granted_is_not_borne_out(evidence: Evidence) -> None:
+    said = "Bread is poisonous to people because it is baked from flour, water, salt and yeast."
+    assert not evidence.support(said, "Why is bread poisonous to people?")
+    said = "Tomatoes ruin balconies, and need two litres of water every day."
+    assert not evidence.support(said, "Why do tomatoes ruin balconies?")
+
+
 def test_no_passages_are_no_evidence() -> None:
     assert not Evidence([], SentenceVectors(HashEmbedder())).is_enough("anything", lambda chunk: True)
 

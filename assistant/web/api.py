@@ -2,8 +2,8 @@
 
 The last message is the question, those before it are the conversation. What only an owner may choose (system prompt,
 model, sampling) is not taken from a client: such fields are ignored. The citations ride in an extra field
-``citations``, beside ``refused`` and ``query``: on the message, or on the last chunk of a stream. Errors have OpenAI's
-shape. Readers stand in the same line as those of the page.
+``citations``, beside ``refused`` and ``query``: on the message, or on the last chunk of a stream; every other chunk has
+the citations of its own sentence. Errors have OpenAI's shape. Readers stand in the same line as those of the page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from threading import Event
@@ -28,7 +28,7 @@ from assistant.answering import Assistant, checked
 from assistant.errors import AssistantError, QuestionError
 from assistant.settings import Settings
 from assistant.starting import Preparation
-from assistant.types import Answer, Conversation, Finished, Sentence, Turn
+from assistant.types import Answer, Citation, Conversation, Finished, Sentence, Turn
 from assistant.web.embed import embed_routes
 from assistant.web.line import BUSY, Line, in_thread
 
@@ -90,8 +90,7 @@ class Api:
             assistant = self._ready()
             body = await _body(request)
             question, conversation = _asked(body)
-            if not await self._line.enter():
-                raise Refused(429, BUSY, "rate_limit_exceeded")
+            await self._enter(request)
         except Refused as refused:
             return refused.response()
         completion = _Completion(assistant, question, conversation)
@@ -103,6 +102,17 @@ class Api:
             return await completion.whole(request)
         finally:
             self._line.leave()
+
+    async def _enter(self, request: Request) -> None:
+        """Wait in the line; a client who goes away leaves it."""
+        entering = asyncio.ensure_future(self._line.enter())
+        while not (await asyncio.wait({entering}, timeout=GONE_SECONDS))[0]:
+            if await request.is_disconnected():
+                entering.cancel()
+        if entering.cancelled():
+            raise Refused(499, "The client went away.", "gone")
+        if not entering.result():
+            raise Refused(429, BUSY, "rate_limit_exceeded")
 
     def _admit(self, request: Request) -> None:
         """Let pass who has the key, if there is one."""
@@ -120,8 +130,9 @@ class Api:
 class _Stream(StreamingResponse):
     """A stream that gives its place in the line back at its end, also when the client left before its beginning."""
 
-    def __init__(self, chunks: AsyncIterator[str], line: Line) -> None:
+    def __init__(self, chunks: AsyncGenerator[str, None], line: Line) -> None:
         super().__init__(chunks, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        self._chunks = chunks
         self._line = line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,6 +140,7 @@ class _Stream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
+            await self._chunks.aclose()
             self._line.leave()
 
 
@@ -165,7 +177,7 @@ class _Completion:
             async with aclosing(self._events()) as events:
                 async for event in events:
                     if isinstance(event, Sentence):
-                        yield self._chunk({"content": event.text})
+                        yield self._chunk({"content": event.text}, citations=_cited(event.citations))
                     elif isinstance(event, Finished):
                         answer = event.answer
             if answer.refused:
@@ -198,7 +210,7 @@ class _Completion:
 async def _body(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.body())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(400, "The body is not JSON: send an object with `messages`.", "invalid_json") from error
     if not isinstance(body, dict):
         raise Refused(400, "The body is not an object: send one with `messages`.", "invalid_json")
@@ -220,7 +232,7 @@ def _asked(body: dict[str, Any]) -> tuple[str, Conversation]:
 
 
 def _turn(message: Any) -> Turn | None:
-    role = message.get("role") if isinstance(message, dict) else None
+    role = str(message.get("role")) if isinstance(message, dict) else ""
     if role in {"system", "developer", "tool", "function"}:
         return None
     content = message.get("content") if isinstance(message, dict) else None
@@ -231,12 +243,17 @@ def _turn(message: Any) -> Turn | None:
         content = ""
     if role not in {"user", "assistant"} or not isinstance(content, str):
         raise Refused(400, "Each of `messages` needs a `role` and a `content` of text.", "invalid_messages")
+    # half of a character, which cannot be sent back
+    content = content.encode("utf-8", "replace").decode()
     return Turn("user" if role == "user" else "assistant", content)
 
 
 def _extra(answer: Answer) -> dict[str, Any]:
-    citations = [{**asdict(citation), "address": citation.address} for citation in answer.citations]
-    return {"citations": citations, "refused": answer.refused, "query": answer.query}
+    return {"citations": _cited(answer.citations), "refused": answer.refused, "query": answer.query}
+
+
+def _cited(citations: Sequence[Citation]) -> list[dict[str, Any]]:
+    return [{**asdict(citation), "address": citation.address} for citation in citations]
 
 
 def _usage(answer: Answer) -> dict[str, Any]:

@@ -4,6 +4,7 @@ const log = document.getElementById("log");
 const form = document.querySelector("form");
 const field = document.querySelector("textarea");
 const button = document.querySelector("form button");
+const closer = document.getElementById("close");
 const given = new URLSearchParams(location.search);
 const turns = [];
 let running = null;
@@ -65,6 +66,8 @@ const ask = async (question) => {
   turns.push({ role: "user", content: question });
   running = new AbortController();
   button.textContent = "Stop";
+  // it is read out once, when it is complete
+  log.setAttribute("aria-busy", "true");
   let text = "", citations = [];
   try {
     const response = await fetch("embed/ask", {
@@ -77,18 +80,18 @@ const ask = async (question) => {
     for await (const event of events(response)) {
       if (event.error) throw new Error(event.error.message);
       text += event.choices[0].delta.content || "";
-      citations = event.citations || citations;
+      citations = event.choices[0].finish_reason ? event.citations : citations.concat(event.citations || []);
       if (!text) continue;
       words.classList.remove("waiting");
       withLinks(words, text, citations);
       answer.scrollIntoView({ block: "nearest" });
     }
-    if (citations.length) sources(answer, citations);
   } catch (error) {
-    if (error.name === "AbortError") words.textContent = text || "Stopped.";
-    else words.textContent = `${text} ${error.message}`.trim();
+    withLinks(words, error.name === "AbortError" ? text || "Stopped." : `${text} ${error.message}`.trim(), citations);
     words.classList.remove("waiting");
   }
+  if (citations.length) sources(answer, citations);
+  log.removeAttribute("aria-busy");
   turns.push({ role: "assistant", content: text.replace(/ ?\[\d+\]/g, "") });
   running = null;
   button.textContent = "Ask";
@@ -106,11 +109,13 @@ field.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (!running) form.requestSubmit();
 });
+closer.addEventListener("click", () => tell({ type: "close" }));
 addEventListener("keydown", (event) => event.key === "Escape" && tell({ type: "close" }));
 addEventListener("message", ({ source, origin, data }) => {
   if (source !== parent || parent === window || !data || data.groundwork !== 1) return;
   if (data.type === "hello") {
     host = origin;
+    closer.hidden = false;
     tell({ type: "ready" });
   } else if (origin !== host) return;
   else if (data.type === "focus") field.focus();

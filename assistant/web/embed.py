@@ -48,7 +48,7 @@ def _page(settings: Settings) -> str:
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{title}</title><link rel='stylesheet' href='embed.css'></head>"
-        f"<body><header><h1>{title}</h1></header>"
+        f"<body><header><h1>{title}</h1><button id='close' hidden>Close</button></header>"
         f"<main><div id='start'><p id='greeting'>{greeting}</p><div id='starters'>{starters}</div></div>"
         "<div id='log' role='log' aria-live='polite'></div></main>"
         "<form><textarea rows='1' aria-label='Question' placeholder='Ask a question' maxlength='2000'></textarea>"

@@ -128,39 +128,23 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        guarded = self._with_headers(send, self._sharing(request))
+        guarded = self._with_headers(send)
         refusal = self._refusal(scope)
         if refusal is not None:
             await refusal(scope, receive, guarded)
             return
-        if request.method == "OPTIONS" and request.headers.get("origin") in self._sites:
-            await Response(status_code=204)(scope, receive, guarded)
-            return
         await self._app(scope, _bounded(receive), guarded)
-
-    def _sharing(self, request: Request) -> list[tuple[bytes, bytes]]:
-        """The headers that let a page of a listed site read the answer; never with its visitor's cookies."""
-        origin = request.headers.get("origin", "")
-        if origin not in self._sites:
-            return []
-        return [
-            (b"access-control-allow-origin", origin.encode()),
-            (b"access-control-allow-methods", b"GET, POST"),
-            (b"access-control-allow-headers", b"authorization, content-type"),
-            (b"vary", b"Origin"),
-        ]
 
     def _refusal(self, scope: Scope) -> Response | None:
         request = Request(scope)
         path = scope["path"]
         if path.startswith(CLOSED):
-            return JSONResponse({"error": "There is nothing here."}, status_code=404)
+            return _error(404, "There is nothing here.")
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > MAX_BODY:
-            return JSONResponse({"error": f"Send at most {MAX_BODY:,} bytes."}, status_code=413)
+            return _error(413, f"Send at most {MAX_BODY:,} bytes.")
         if not self._is_welcome(request):
-            return JSONResponse({"error": "This site may not call this assistant."}, status_code=403)
+            return _error(403, "This site may not call this assistant.")
         return None
 
     def _is_welcome(self, request: Request) -> bool:
@@ -171,16 +155,14 @@ class Guard:
         host = urlsplit(origin).netloc
         return bool(host) and host in {request.headers.get("host", ""), self._own_host}
 
-    def _with_headers(self, send: Send, sharing: list[tuple[bytes, bytes]]) -> Send:
+    def _with_headers(self, send: Send) -> Send:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
                 policy = next((v.decode() for k, v in headers if k.lower() == b"content-security-policy"), "")
                 policy = f"{policy or CONTENT_POLICY}; {self._ancestors}"
-                replaced = (b"content-security-policy", b"access-control-")
-                headers = [(k, v) for k, v in headers if not k.lower().startswith(replaced)]
+                headers = [(k, v) for k, v in headers if k.lower() != b"content-security-policy"]
                 headers += [
-                    *sharing,
                     (b"content-security-policy", policy.encode()),
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),
@@ -192,6 +174,51 @@ class Guard:
             await send(message)
 
         return guarded
+
+
+class Sharing:
+    """ASGI middleware, the outermost: which pages of other sites may read an answer. Nobody else has a say in it.
+
+    Pages of listed sites may, never with their visitors' cookies. Gradio's own rule, which stands inside this one,
+    lets any site read; what it says is struck out.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._sites = settings.sites
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and say who may read what comes back."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        origin = request.headers.get("origin", "")
+        allowed = [(b"access-control-allow-origin", origin.encode()), (b"vary", b"Origin")]
+        shared = allowed if origin in self._sites else []
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [
+                    (k, v) for k, v in message.get("headers", ()) if not k.lower().startswith(b"access-control-")
+                ]
+                message = {**message, "headers": [*headers, *shared]}
+            await send(message)
+
+        if request.method == "OPTIONS" and shared:
+            wanted = request.headers.get("access-control-request-headers", "")
+            shared = [
+                *shared,
+                (b"access-control-allow-methods", b"GET, POST"),
+                (b"access-control-allow-headers", wanted.encode()),
+            ]
+            await Response(status_code=204)(scope, receive, sent)
+            return
+        await self._app(scope, receive, sent)
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": {"message": message}}, status_code=status)
 
 
 def _bounded(receive: Receive) -> Receive:

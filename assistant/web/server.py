@@ -19,7 +19,7 @@ from assistant.starting import Preparation
 from assistant.types import Document
 from assistant.web.api import Api
 from assistant.web.line import Line
-from assistant.web.routes import MAX_BODY, Guard, build_routes, read_asset
+from assistant.web.routes import MAX_BODY, Guard, Sharing, build_routes, read_asset
 
 
 def serve(settings: Settings) -> None:
@@ -54,7 +54,7 @@ def _launch(settings: Settings, preparation: Preparation) -> Any:
 
     line = Line()
     demo = ChatPage(settings, preparation, line).build()
-    demo.launch(
+    app, _, _ = demo.launch(
         server_name=settings.host,
         server_port=settings.port,
         prevent_thread_lock=True,
@@ -80,6 +80,8 @@ def _launch(settings: Settings, preparation: Preparation) -> Any:
             "openapi_url": None,
         },
     )
+    # Gradio puts its own middleware around those above, and one of it lets every site read
+    app.middleware_stack = Sharing(app.middleware_stack or app.build_middleware_stack(), settings)
     return demo
 
 

@@ -34,7 +34,7 @@ class Neighbour:
         self.policy = ""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def neighbour() -> Iterator[Neighbour]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -59,7 +59,7 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _browser_is_here() -> None:
     if CHROMIUM is None:
         if os.environ.get("GROUNDWORK_BROWSER") == "required":
@@ -67,7 +67,7 @@ def _browser_is_here() -> None:
         pytest.skip(NO_BROWSER)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(
     weights_cache: Path, neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path, str]]:
@@ -106,7 +106,7 @@ def site(
         process.wait(20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-background-networking"]

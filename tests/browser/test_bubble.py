@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, expect
 
@@ -140,5 +141,17 @@ def test_a_phone_shows_it_on_the_whole_screen(page: Page, neighbour: Neighbour, 
     assert box == {"x": 0, "y": 0, "width": width, "height": 700}
     frame = next(frame for frame in page.frames if "/embed" in frame.url)
     assert frame.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-    page.keyboard.press("Escape")
+    _inside(page).get_by_role("button", name="Close").click()
     expect(page.locator("iframe")).to_be_hidden()
+
+
+def test_the_running_app_lets_listed_sites_read_and_no_other(neighbour: Neighbour, site: tuple[str, Path, str]) -> None:
+    for origin, status in ((neighbour.listed, 200), (neighbour.unlisted, 403)):
+        headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+        before = httpx.options(f"{site[0]}/v1/models", headers=headers)
+        answer = httpx.get(f"{site[0]}/v1/models", headers=headers)
+        assert answer.status_code == status
+        for response in (before, answer):
+            assert response.headers.get("access-control-allow-origin") == (origin if status == 200 else None)
+            assert "access-control-allow-credentials" not in response.headers
+    assert httpx.get(f"{site[0]}/v1/models").json()["data"][0]["id"] == "qwen2.5-coder-1.5b"
