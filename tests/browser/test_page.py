@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -91,20 +92,27 @@ def test_a_like_is_kept_and_the_conversation_is_downloaded(page: Page, site: tup
     _finished(page)
     expect(page.locator("#chat")).to_contain_text("I do not know", timeout=MINUTES)
     page.get_by_role("button", name="Like", exact=True).first.click()
-    file = site[1] / "feedback.sqlite"
-    deadline = time.monotonic() + 20
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    database = sqlite3.connect(file)
-    verdict, question = database.execute("SELECT verdict, question FROM feedback").fetchone()
-    database.close()
-    assert (verdict, question) == ("like", None)
+    assert _kept(site[1] / "feedback.sqlite") == ("like", None)
     with page.expect_download() as download:
         page.locator("#download").click()
     text = Path(download.value.path()).read_text(encoding="utf-8")
     assert download.value.suggested_filename == "conversation.md"
     assert "## How long should I boil an egg?" in text
     assert "I do not know" in text
+
+
+def _kept(file: Path) -> tuple[str, str | None] | None:
+    """The first verdict and its question, as soon as they are kept."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if file.exists():
+            with closing(sqlite3.connect(file)) as database:
+                if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'feedback'").fetchone():
+                    row = database.execute("SELECT verdict, question FROM feedback").fetchone()
+                    if row:
+                        return (row[0], row[1])
+        time.sleep(0.1)
+    return None
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
