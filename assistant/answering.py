@@ -14,10 +14,11 @@ from dataclasses import replace
 from threading import Event
 
 from assistant.chunking import plain_text
+from assistant.claims import stands_alone
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.errors import QuestionError
-from assistant.grounding import Evidence, EvidenceSentence, SentenceVectors
+from assistant.grounding import Evidence, EvidenceSentence, SentenceVectors, says_nothing_new
 from assistant.index import KnowledgeIndex
 from assistant.intents import Intent, intent, reply
 from assistant.models.engines import load_model
@@ -57,6 +58,8 @@ QUOTES = 3
 """Sentences quoted when nothing the model wrote is supported."""
 QUOTE_SIMILARITY = 0.4
 """How near to the question, and to what was withheld, a sentence must be to be quoted."""
+OPENING_SIMILARITY = 0.72
+"""How near to a question that stands alone a sentence must be to open the answer, before the model reads anything."""
 LOOK_LEAD = 0.5
 """By how much, in logits, the model must prefer "yes" when it is asked whether a passage answers."""
 
@@ -149,7 +152,7 @@ class _Run:
         self._results: tuple[SearchResult, ...] = ()
         self._citations: list[Citation] = []
         self._supported: list[EvidenceSentence] = []
-        self._text = ""
+        self._text = self._said = ""
         self._withheld = self._shown_count = 0
         self._retrieve_ms = 0.0
         self._first_token_ms: float | None = None
@@ -188,13 +191,18 @@ class _Run:
 
     def _answered(self, evidence: Evidence) -> Iterator[AnswerEvent]:
         model = self._assistant.model
-        again = read_again(evidence, self._query)
-        messages = build_messages(self._question, self._results, self._conversation, model.count, again)
+        opening = self._opening(evidence)
+        if opening:
+            yield self._shown("", plain_text(opening.quote), [opening])
+        again = [titled for titled in read_again(evidence, self._query) if not opening or titled[1] != opening.quote]
+        messages = build_messages(self._question, self._results, self._conversation, model.count, again, self._said)
         withheld: list[str] = []
         for lead, sentence in self._generated(messages):
             # at this point a small model is wrong about that as often as right
             if _says_not_found(sentence):
                 break
+            if opening and says_nothing_new(sentence, self._said):
+                continue
             supported = evidence.support(sentence, self._question)
             if not supported:
                 supported, found = self._looked_up(sentence)
@@ -207,6 +215,14 @@ class _Run:
         self._withheld = len(withheld)
         if not self._stop.is_set():
             yield from self._quoted(evidence, withheld)
+
+    def _opening(self, evidence: Evidence) -> EvidenceSentence | None:
+        """The sentence of the documents that a reader sees at once, where one is sure to answer: the model goes on."""
+        nearest = evidence.nearest([self._query])[:1] if self._query == self._question else []
+        return next(
+            (near for near, cosine in nearest if cosine >= OPENING_SIMILARITY and stands_alone(plain_text(near.quote))),
+            None,
+        )
 
     def _looked_up(self, sentence: str) -> tuple[list[EvidenceSentence], tuple[SearchResult, ...]]:
         """What supports a sentence elsewhere in the documents, and the passages that this is in."""
@@ -223,7 +239,7 @@ class _Run:
         """The documents' own sentences, where the model said little, or nothing that is supported."""
         if self._text:
             missing = max(0, FEWEST - self._shown_count)
-            quotes = evidence.more(self._query, self._supported, self._text)[:missing]
+            quotes = evidence.more(self._query, self._supported, self._said)[:missing]
         else:
             # what the model tried to say, and could not prove, still points to the sentences that answer
             near = evidence.nearest([self._query, *withheld])[:QUOTES]
@@ -263,6 +279,7 @@ class _Run:
         sentence = re.sub(r"\[(\d+)\]", r"(\1)", sentence)
         text = f"{lead or ' ' * bool(self._text)}{sentence} {marks}"
         self._text += text
+        self._said += f"{lead or ' ' * bool(self._said)}{sentence}"
         self._shown_count += 1
         self._supported += supported
         if self._first_sentence_ms is None:

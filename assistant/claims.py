@@ -55,6 +55,11 @@ def disagreement(claim: str, evidence: Sequence[Stated]) -> str:
     return next((name for name, holds in RULES.items() if not holds(claim, evidence)), "")
 
 
+def stands_alone(sentence: str) -> bool:
+    """Whether ``sentence`` is a whole one that does not begin by pointing back at an earlier one."""
+    return sentence.endswith((".", "!")) and not _POINTS_BACK.match(sentence)
+
+
 def numbered_names(text: str) -> frozenset[str]:
     """The names in ``text`` that carry a number, such as GPT-4 or DINOv2, in lower case."""
     return frozenset(name.rstrip(".").lower() for name in _NUMBERED_NAME.findall(text))

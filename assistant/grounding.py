@@ -209,7 +209,7 @@ class Evidence:
         """The sentences of ``order`` that say something which those before them, and ``known``, do not."""
         for i in order:
             words = self._words[i]
-            if words and len(words & known) / len(words) < KNOWN:
+            if _share_known(words, known) < KNOWN:
                 yield i
                 known |= words
 
@@ -228,3 +228,12 @@ class Evidence:
             return np.zeros(0, np.float32)
         similarities: Vectors = self._vectors @ self._embedder.embed([text])[0]
         return similarities
+
+
+def says_nothing_new(sentence: str, said: str) -> bool:
+    """Whether nearly all content words of ``sentence`` stand in what was ``said`` before it."""
+    return _share_known(frozenset(stems(plain_text(sentence))), frozenset(stems(plain_text(said)))) >= KNOWN
+
+
+def _share_known(words: frozenset[str], known: frozenset[str]) -> float:
+    return len(words & known) / len(words) if words else 1.0

@@ -39,12 +39,14 @@ def build_messages(
     conversation: Conversation,
     count: Callable[[str], int],
     again: Sequence[tuple[str, str]] = (),
+    opening: str = "",
 ) -> list[Message]:
     """The prompt.
 
     Args:
         count: tokens in a text, as the model counts them.
         again: sentences of the results that are to stand once more behind the passages, each with its title.
+        opening: how the answer begins; the model goes on from there.
     """
     pieces: list[Passage] = []
     left = PASSAGE_TOKENS
@@ -56,7 +58,8 @@ def build_messages(
         pieces.append(piece)
     ending = f"{_again(again)}{_turns(conversation)}Question: {question}\n{ORDER}"
     user = Message("user", ("Passages:\n\n", *pieces, ending))
-    return [Message("system", (SYSTEM,)), user]
+    begun = [Message("assistant", (opening,))] if opening else []
+    return [Message("system", (SYSTEM,)), user, *begun]
 
 
 def build_look(question: str, result: SearchResult, conversation: Conversation) -> list[Message]:

@@ -32,11 +32,15 @@ Make = Callable[..., tuple[Assistant, ScriptedModel]]
 def make(knowledge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Build the index of the knowledge folder as it is now, and an assistant whose model writes the script.
 
-    Short answers are not filled up unless ``fewest`` asks for it.
+    Short answers are not filled up unless ``fewest`` asks for it; no sentence of the documents opens the answer unless
+    ``opening`` does.
     """
 
-    def made(script: str | Callable[[Sequence[Message]], str], fewest: int = 0) -> tuple[Assistant, ScriptedModel]:
+    def made(
+        script: str | Callable[[Sequence[Message]], str], fewest: int = 0, opening: float = 2.0
+    ) -> tuple[Assistant, ScriptedModel]:
         monkeypatch.setattr(answering, "FEWEST", fewest)
+        monkeypatch.setattr(answering, "OPENING_SIMILARITY", opening)
         embedder, model = HashEmbedder(), ScriptedModel(script)
         build(knowledge, tmp_path / "index", embedder)
         retriever = Retriever(KnowledgeIndex(tmp_path / "index", embedder.name), embedder)
@@ -99,6 +103,30 @@ def test_an_answer_that_is_long_enough_is_not_filled_up(make: Make) -> None:
     said = f"{TRUE} Wet leaves bring mould. A mulch of straw keeps the soil moist."
     answer = make(said, FEWEST)[0].ask("How and when should I water tomatoes in summer?")
     assert ALSO_TRUE not in answer.text
+
+
+def test_a_sentence_that_is_sure_to_answer_is_shown_before_the_model_reads(make: Make, knowledge: Path) -> None:
+    assistant, model = make(f" {TRUE} {ALSO_TRUE}", opening=0.5)
+    events = assistant.stream(QUESTION)
+    assert isinstance(next(events), Found)
+    opening = next(events)
+    assert isinstance(opening, Sentence)
+    assert (opening.text, model.prompts) == (f"{TRUE} [1]", [])
+    answer = assistant.ask(QUESTION)
+    # the model goes on from there; what it says again is not shown again, and not counted as unsupported
+    assert (answer.text, answer.withheld) == (f"{TRUE} [1] {ALSO_TRUE} [2]", 0)
+    assert model.prompts[0][-1] == Message("assistant", (TRUE,))
+    assert TRUE not in model.prompts[0][1].pieces[-1]
+    verbatim(answer, knowledge)
+
+
+def test_a_follow_up_and_a_sentence_that_points_back_open_no_answer(make: Make, knowledge: Path) -> None:
+    assistant, model = make(ALSO_TRUE, opening=0.5)
+    assistant.ask("And how much water do they need in summer?", (Turn("user", QUESTION), Turn("assistant", TRUE)))
+    (knowledge / "garden" / "tomatoes.md").write_text("# Tomatoes\n\nThey need much water in summer.\n")
+    assistant, model = make("They need much water in summer.", opening=0.5)
+    assistant.ask(QUESTION)
+    assert model.prompts[-1][-1].role == "user"
 
 
 def test_a_list_keeps_its_lines(make: Make, knowledge: Path) -> None:
