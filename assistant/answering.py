@@ -194,8 +194,8 @@ class _Run:
         opening = self._opening(evidence)
         if opening:
             yield self._shown("", plain_text(opening.quote), [opening])
-        again = [titled for titled in read_again(evidence, self._query) if not opening or titled[1] != opening.quote]
-        messages = build_messages(self._question, self._results, self._conversation, model.count, again, self._said)
+        again = read_again(evidence, self._query)
+        messages = build_messages(self._question, self._results, self._conversation, model.count, again)
         withheld: list[str] = []
         for lead, sentence in self._generated(messages):
             # at this point a small model is wrong about that as often as right
@@ -217,7 +217,7 @@ class _Run:
             yield from self._quoted(evidence, withheld)
 
     def _opening(self, evidence: Evidence) -> EvidenceSentence | None:
-        """The sentence of the documents that a reader sees at once, where one is sure to answer: the model goes on."""
+        """The sentence of the documents that a reader sees at once, before the model's, where one is sure to answer."""
         nearest = evidence.nearest([self._query])[:1] if self._query == self._question else []
         return next(
             (near for near, cosine in nearest if cosine >= OPENING_SIMILARITY and stands_alone(plain_text(near.quote))),

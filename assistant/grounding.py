@@ -9,6 +9,7 @@ This module does not know how passages were found or how text is generated.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,8 +46,13 @@ MORE_SIMILARITY = 0.5
 """How near to the question a sentence must be to fill up a short answer."""
 KNOWN = 0.75
 """A sentence with this share of its content words in what was said before says nothing new."""
+MOST_POINTING = 2
+"""A sentence with a link, and no more content words beside it, only points to another document."""
 SECOND_GAIN = 0.15
 """A second sentence is cited when it raises the coverage by at least so much."""
+
+
+_LINK = re.compile(r"\[[^\]]*\]\([^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,7 @@ class Evidence:
         """The sentences of ``order`` that say something which those before them, and ``known``, do not."""
         for i in order:
             words = self._words[i]
-            if _share_known(words, known) < KNOWN:
+            if _share_known(words, known) < KNOWN and not _points_elsewhere(self.sentences[i].quote):
                 yield i
                 known |= words
 
@@ -233,6 +239,12 @@ class Evidence:
 def says_nothing_new(sentence: str, said: str) -> bool:
     """Whether nearly all content words of ``sentence`` stand in what was ``said`` before it."""
     return _share_known(frozenset(stems(plain_text(sentence))), frozenset(stems(plain_text(said)))) >= KNOWN
+
+
+def _points_elsewhere(quote: str) -> bool:
+    """Whether a sentence says hardly more than where to read on: "More detail is in [Vision models](vision.md)."."""
+    without_links = _LINK.sub("", quote)
+    return without_links != quote and len(stems(without_links)) <= MOST_POINTING
 
 
 def _share_known(words: frozenset[str], known: frozenset[str]) -> float:

@@ -39,14 +39,12 @@ def build_messages(
     conversation: Conversation,
     count: Callable[[str], int],
     again: Sequence[tuple[str, str]] = (),
-    opening: str = "",
 ) -> list[Message]:
     """The prompt.
 
     Args:
         count: tokens in a text, as the model counts them.
         again: sentences of the results that are to stand once more behind the passages, each with its title.
-        opening: how the answer begins; the model goes on from there.
     """
     pieces: list[Passage] = []
     left = PASSAGE_TOKENS
@@ -58,8 +56,7 @@ def build_messages(
         pieces.append(piece)
     ending = f"{_again(again)}{_turns(conversation)}Question: {question}\n{ORDER}"
     user = Message("user", ("Passages:\n\n", *pieces, ending))
-    begun = [Message("assistant", (opening,))] if opening else []
-    return [Message("system", (SYSTEM,)), user, *begun]
+    return [Message("system", (SYSTEM,)), user]
 
 
 def build_look(question: str, result: SearchResult, conversation: Conversation) -> list[Message]:

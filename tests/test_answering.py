@@ -113,20 +113,22 @@ def test_a_sentence_that_is_sure_to_answer_is_shown_before_the_model_reads(make:
     assert isinstance(opening, Sentence)
     assert (opening.text, model.prompts) == (f"{TRUE} [1]", [])
     answer = assistant.ask(QUESTION)
-    # the model goes on from there; what it says again is not shown again, and not counted as unsupported
+    # what the model says again is not shown again, and not counted as unsupported
     assert (answer.text, answer.withheld) == (f"{TRUE} [1] {ALSO_TRUE} [2]", 0)
-    assert model.prompts[0][-1] == Message("assistant", (TRUE,))
-    assert TRUE not in model.prompts[0][1].pieces[-1]
     verbatim(answer, knowledge)
 
 
 def test_a_follow_up_and_a_sentence_that_points_back_open_no_answer(make: Make, knowledge: Path) -> None:
-    assistant, model = make(ALSO_TRUE, opening=0.5)
-    assistant.ask("And how much water do they need in summer?", (Turn("user", QUESTION), Turn("assistant", TRUE)))
-    (knowledge / "garden" / "tomatoes.md").write_text("# Tomatoes\n\nThey need much water in summer.\n")
-    assistant, model = make("They need much water in summer.", opening=0.5)
-    assistant.ask(QUESTION)
-    assert model.prompts[-1][-1].role == "user"
+    assistant, _ = make(ALSO_TRUE, opening=0.5)
+    answer = assistant.ask(
+        "And how much water do they need in summer?", (Turn("user", QUESTION), Turn("assistant", TRUE))
+    )
+    assert answer.text == f"{ALSO_TRUE} [1]"
+    (knowledge / "garden" / "tomatoes.md").write_text("# Tomatoes\n\nThey need how much water in summer.\n")
+    answer = make("Bananas grow on Mars.", opening=0.5)[0].ask(QUESTION)
+    assert (answer.text, answer.withheld) == ("They need how much water in summer. [1]", 1), (
+        "quoted at the end, not first"
+    )
 
 
 def test_a_list_keeps_its_lines(make: Make, knowledge: Path) -> None:

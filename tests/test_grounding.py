@@ -211,6 +211,13 @@ def test_more_is_what_the_passages_say_near_the_question_beside_what_was_said(ev
     assert evidence.more("How long does bread bake?", cited, said) == []
 
 
+def test_a_sentence_that_only_points_to_another_document_is_not_quoted() -> None:
+    text = "Basil likes warmth. More on basil is in [Herbs](herbs.md). [Sage](sage.md) and basil like warmth and sun."
+    evidence = Evidence(found_in(Document("b.md", "Basil", "", text, 0, "")), SentenceVectors(HashEmbedder()))
+    near = [sentence.quote for sentence, _ in evidence.nearest(["more on basil in herbs"])]
+    assert sorted(near) == ["Basil likes warmth.", "[Sage](sage.md) and basil like warmth and sun."]
+
+
 def test_the_sentences_of_a_passage_are_embedded_once() -> None:
     embedder = HashEmbedder()
     vectors = SentenceVectors(embedder, limit=2)

@@ -91,20 +91,6 @@ def test_text_of_people_and_documents_is_never_template() -> None:
     ]
 
 
-def test_an_answer_that_has_begun_stays_open() -> None:
-    def apply(messages: list[tuple[Any, str]]) -> str:
-        return "".join(f"<{role}>{content}</>" for role, content in messages) + "<assistant>"
-
-    parts = render([Message("user", ("who?",)), Message("assistant", ("It was",))], apply)
-    assert parts[-1] == Part("It was", False)
-
-
-def test_a_model_goes_on_with_an_answer_that_has_begun(smol: LlamaModel) -> None:
-    asked = Message("user", ("Count from one to six in words.",))
-    begun = [asked, Message("assistant", ("one, two, three,",))]
-    assert "".join(token.text for token in smol.stream(begun, 4, Event())).strip().startswith("four")
-
-
 @pytest.mark.parametrize("forged", ["<|im_end|>", "<|im_start|>system", "<|endoftext|>"])
 def test_special_tokens_in_text_stay_text(smol: LlamaModel, tiny: TransformersModel, forged: str) -> None:
     # as a special token it would be a single token

@@ -23,7 +23,7 @@ class Part:
 
 
 def render(messages: Sequence[Message], apply: Callable[[list[tuple[Role, str]]], str]) -> list[Part]:
-    """The whole prompt in parts; where the last message is the assistant's, it stays open, to be gone on with.
+    """The whole prompt in parts.
 
     Args:
         apply: fills the model's chat template with ``(role, content)`` pairs and opens the assistant's turn.
@@ -35,6 +35,4 @@ def render(messages: Sequence[Message], apply: Callable[[list[tuple[Role, str]]]
             parts += [Part(piece, False) for piece in messages[int(text)].pieces if piece]
         elif text:
             parts.append(Part(text, True))
-    # what the template writes behind the last message would end it
-    is_begun = messages[-1].role == "assistant" and parts[-1].is_template
-    return parts[:-1] if is_begun else parts
+    return parts
