@@ -14,6 +14,7 @@ from assistant.documents import read_folder
 from assistant.embedding import PACKAGED
 from assistant.errors import AssistantError
 from assistant.index import KnowledgeIndex
+from assistant.models.remote import RemoteModel
 from assistant.models.states import StateStore
 from assistant.models.weights import TABLE
 from assistant.settings import Settings
@@ -37,7 +38,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at everything that an answer needs. Nothing is changed, fetched or loaded."""
+    """Look at everything that an answer needs. Nothing is changed, fetched or loaded; a model's server is asked."""
     checks: tuple[Callable[[Settings], Finding], ...] = (
         _python,
         _sqlite,
@@ -94,6 +95,8 @@ def _embedder(settings: Settings) -> Finding:
 
 
 def _model(settings: Settings) -> Finding:
+    if settings.model.startswith(("http://", "https://")):
+        return _remote_model(settings)
     weights = TABLE.get(settings.model)
     if not weights:
         return Finding("model", True, f"{settings.model}: loaded when it is needed")
@@ -104,6 +107,17 @@ def _model(settings: Settings) -> Finding:
         return Finding("model", True, f"{settings.model} in {path}")
     size = f"{weights.size / 1e9:.1f} GB"
     return Finding("model", False, f"{settings.model} is not here yet", f"Run `python -m assistant weights` ({size}).")
+
+
+def _remote_model(settings: Settings) -> Finding:
+    try:
+        names = RemoteModel(settings.model, settings.model_name or "?", settings.model_key).names()
+    except AssistantError as error:
+        return Finding("model", False, settings.model, str(error))
+    if settings.model_name not in {"", *names}:
+        known = ", ".join(names)
+        return Finding("model", False, f"{settings.model} has {known}", "Set ASSISTANT_MODEL_NAME to one of them.")
+    return Finding("model", True, f"{settings.model_name or names[0]} at {settings.model}: passages are sent there")
 
 
 def _states(settings: Settings) -> Finding:

@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """A module imports from layers below its own. Within a package of one layer, `INSIDE` has the order."""
 
 INSIDE = {
-    "assistant.models": ("engines", "llama torch_model weights", "batching", "sequences states template"),
+    "assistant.models": ("engines", "llama remote torch_model weights", "batching", "sequences states template"),
     "assistant.web": ("server", "api chat", "embed", "routes", "line rendering"),
 }
 

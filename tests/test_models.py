@@ -273,7 +273,7 @@ def test_transformers_answers_token_by_token_and_stops(tiny: TransformersModel) 
     [
         ("no-such-model", "which is no known model"),
         ("missing.gguf", "check the path"),
-        ("http://localhost:1/v1", "not supported yet"),
+        ("http://localhost:1/v1", "start its server"),
         ("nobody/nothing", "cannot be loaded"),
     ],
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from assistant import hub
 from assistant.errors import ModelError
+from assistant.models.remote import RemoteModel
 from assistant.models.states import StateStore
 from assistant.models.weights import TABLE, Weights, fetch
 from assistant.settings import Settings
@@ -25,7 +26,8 @@ def load_model(settings: Settings, progress: Callable[[Progress], None]) -> Lang
     """
     name = settings.model
     if name.startswith(("http://", "https://")):
-        raise ModelError(f"A model behind an address ({name}) is not supported yet: set ASSISTANT_MODEL to a name.")
+        progress(Progress(f"Asking {name}"))
+        return RemoteModel(name, settings.model_name, settings.model_key)
     weights = TABLE.get(name)
     if weights and _use_gpu(weights):
         return _transformers(weights.original, name, progress)
@@ -39,8 +41,8 @@ def load_model(settings: Settings, progress: Callable[[Progress], None]) -> Lang
     if Path(name).is_dir() or "/" in name:
         return _transformers(name, name, progress)
     raise ModelError(
-        f"ASSISTANT_MODEL is {name}, which is no known model: use {', '.join(TABLE)}, a .gguf file, a folder "
-        "or a hub id."
+        f"ASSISTANT_MODEL is {name}, which is no known model: use {', '.join(TABLE)}, a .gguf file, a folder, "
+        "a hub id or an address."
     )
 
 
