@@ -189,7 +189,7 @@ def test_a_full_line_turns_clients_away(door: Door) -> None:
     door.line.waiting = 0
     assert door.post(_asked(QUESTION)).status_code == 200
     assert door.post({**_asked(QUESTION), "stream": True}).status_code == 200
-    assert _free(door.line) == READERS, "each place is given back once"
+    assert free(door.line) == READERS, "each place is given back once"
 
 
 def test_half_a_character_is_answered_in_both_ways(door: Door) -> None:
@@ -285,7 +285,7 @@ def test_a_client_that_goes_away_stops_the_model_and_frees_its_place(
     while model.stopped < model.begun and time.monotonic() < deadline:
         time.sleep(0.01)
     assert model.stopped == model.begun
-    assert _free(door.line) == READERS
+    assert free(door.line) == READERS
 
 
 def test_a_client_that_goes_away_leaves_the_line(settings: Settings) -> None:
@@ -300,7 +300,7 @@ def test_a_client_that_goes_away_leaves_the_line(settings: Settings) -> None:
     asyncio.run(asyncio.wait_for(wait_in_vain(), 10))
 
 
-def _free(line: Line) -> int:
+def free(line: Line) -> int:
     """How many may enter at once without waiting."""
 
     async def entered() -> int:

@@ -71,8 +71,8 @@ class Api:
 
     async def _models(self, request: Request) -> Response:
         try:
-            self._admit(request)
-            model = self._ready().model.name
+            self.admit(request)
+            model = self.ready().model.name
         except Refused as refused:
             return refused.response()
         listed = {"id": model, "object": "model", "created": 0, "owned_by": "groundwork"}
@@ -80,14 +80,14 @@ class Api:
 
     async def _completions(self, request: Request) -> Response:
         try:
-            self._admit(request)
+            self.admit(request)
         except Refused as refused:
             return refused.response()
         return await self._asked_by_page(request)
 
     async def _asked_by_page(self, request: Request) -> Response:
         try:
-            assistant = self._ready()
+            assistant = self.ready()
             body = await _body(request)
             question, conversation = _asked(body)
             await self._enter(request)
@@ -114,14 +114,15 @@ class Api:
         if not entering.result():
             raise Refused(429, BUSY, "rate_limit_exceeded")
 
-    def _admit(self, request: Request) -> None:
+    def admit(self, request: Request) -> None:
         """Let pass who has the key, if there is one."""
         key = self._settings.api_key
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if key and not hmac.compare_digest(given.encode(), key.encode()):
             raise Refused(401, "Send the API key of this assistant as a bearer token.", "invalid_api_key")
 
-    def _ready(self) -> Assistant:
+    def ready(self) -> Assistant:
+        """The assistant, once there is one."""
         if self._preparation.assistant is None:
             raise Refused(503, "The assistant is starting: try again in a minute.", "starting")
         return self._preparation.assistant
@@ -177,7 +178,7 @@ class _Completion:
             async with aclosing(self._events()) as events:
                 async for event in events:
                     if isinstance(event, Sentence):
-                        yield self._chunk({"content": event.text}, citations=_cited(event.citations))
+                        yield self._chunk({"content": event.text}, citations=cited(event.citations))
                     elif isinstance(event, Finished):
                         answer = event.answer
             if answer.refused:
@@ -249,10 +250,11 @@ def _turn(message: Any) -> Turn | None:
 
 
 def _extra(answer: Answer) -> dict[str, Any]:
-    return {"citations": _cited(answer.citations), "refused": answer.refused, "query": answer.query}
+    return {"citations": cited(answer.citations), "refused": answer.refused, "query": answer.query}
 
 
-def _cited(citations: Sequence[Citation]) -> list[dict[str, Any]]:
+def cited(citations: Sequence[Citation]) -> list[dict[str, Any]]:
+    """Citations as JSON."""
     return [{**asdict(citation), "address": citation.address} for citation in citations]
 
 

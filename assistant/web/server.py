@@ -19,6 +19,7 @@ from assistant.starting import Preparation
 from assistant.types import Document
 from assistant.web.api import Api
 from assistant.web.line import Line
+from assistant.web.mcp import Tools
 from assistant.web.routes import MAX_BODY, Guard, Sharing, build_routes, read_asset
 
 
@@ -53,6 +54,7 @@ def _launch(settings: Settings, preparation: Preparation) -> Any:
     from assistant.web.chat import ChatPage
 
     line = Line()
+    api = Api(settings, preparation, line)
     demo = ChatPage(settings, preparation, line).build()
     app, _, _ = demo.launch(
         server_name=settings.host,
@@ -73,7 +75,7 @@ def _launch(settings: Settings, preparation: Preparation) -> Any:
         head=f"<script>{read_asset('chat.js')}</script>",
         favicon_path=str(files("assistant.web").joinpath("favicon.svg")),
         app_kwargs={
-            "routes": [*build_routes(settings, preparation), *Api(settings, preparation, line).routes()],
+            "routes": [*build_routes(settings, preparation), *api.routes(), Tools(settings, api, line).route()],
             "middleware": [Middleware(Guard, settings=settings)],
             "docs_url": None,
             "redoc_url": None,
