@@ -1,11 +1,50 @@
-// The one script of the page: saves the conversation, which the server keeps ready in a hidden text box, as a file.
-document.addEventListener("click", (event) => {
-  if (!event.target.closest("#download")) return;
-  const text = document.querySelector("#download-text textarea, #download-text input")?.value;
-  if (!text) return;
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
-  link.download = "conversation.md";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-});
+// The one script of the page: keeps the conversation in the reader's browser, and saves it as a file. The server has it
+// ready in two hidden text boxes. It also mends what Gradio tells screen readers: its examples are buttons, and no list.
+(() => {
+  const KEY = "groundwork-conversation";
+  const box = (id) => document.querySelector(`#${id} textarea, #${id} input`);
+  // where a frame's storage is blocked, the conversation ends with the page
+  const storage = (() => {
+    try {
+      return localStorage;
+    } catch {
+      return null;
+    }
+  })();
+  let isKept = true;
+
+  const keep = () => {
+    if (isKept && box("kept")?.value) storage?.setItem(KEY, box("kept").value);
+  };
+  const restore = (text) => {
+    // filled by the server as soon as the page listens
+    if (!box("kept")?.value) return setTimeout(restore, 50, text);
+    box("kept").value = text;
+    box("kept").dispatchEvent(new Event("input", { bubbles: true }));
+    document.querySelector("#restore").click();
+  };
+  const startOver = () => {
+    isKept = false;
+    storage?.removeItem(KEY);
+    location.reload();
+  };
+  const download = (text) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
+    link.download = "conversation.md";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+
+  addEventListener("pagehide", keep);
+  document.addEventListener("click", ({ target }) => {
+    if (target.closest("#start-over")) startOver();
+    const text = target.closest("#download") && box("download-text")?.value;
+    if (text) download(text);
+  });
+  new MutationObserver(() => {
+    for (const list of document.querySelectorAll("#chat .examples[role=list]")) list.setAttribute("role", "group");
+  }).observe(document, { childList: true, subtree: true });
+  const kept = storage?.getItem(KEY);
+  if (kept) restore(kept);
+})();

@@ -7,6 +7,7 @@ at once. The conversation lives in the reader's browser; nothing of it is kept h
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
@@ -27,7 +28,12 @@ from assistant.web.rendering import closest_html, linked, safe_markdown, searche
 
 CLOSE, CLOSEST = 0.3, 3
 """Beside a refusal stand so many passages, if they are so near to the question."""
+MOST_KEPT = 40
+"""Messages of a conversation that survive a reload."""
 NO_SOURCES = "<p class='empty'>The passages behind an answer appear here.</p>"
+
+# what stands in place of an answer that has not come yet
+_STATUS = re.compile(r"\*[^*\n]*\*")
 
 
 class ChatPage:
@@ -55,7 +61,7 @@ class ChatPage:
                         NO_SOURCES, render=False, elem_id="sources", latex_delimiters=[], container=False
                     )
                     chatbot = self._chatbot()
-                    gr.ChatInterface(
+                    interface = gr.ChatInterface(
                         self.respond,
                         chatbot=chatbot,
                         textbox=gr.Textbox(
@@ -85,13 +91,19 @@ class ChatPage:
                 with gr.Column(scale=5, min_width=300, elem_id="beside"):
                     gr.Markdown("## Sources", elem_id="sources-head")
                     sources.render()  # type: ignore[no-untyped-call]
-                    gr.Button("Download the conversation", elem_id="download", size="sm", variant="secondary")
+                    with gr.Row(elem_id="tools"):
+                        gr.Button("Start over", elem_id="start-over", size="sm", variant="secondary")
+                        gr.Button("Download the conversation", elem_id="download", size="sm", variant="secondary")
+            # what the page's script keeps in the browser, and saves as a file
+            kept = gr.Textbox(elem_id="kept", visible="hidden", show_label=False, interactive=True)
+            restore = gr.Button("Restore", elem_id="restore", visible="hidden")
             file = gr.Textbox(elem_id="download-text", visible="hidden", show_label=False)
             timer = gr.Timer(1.0)
             quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
             timer.tick(self._refresh, outputs=[status, timer], **quiet)
             chatbot.like(self._like, inputs=[chatbot], **quiet)
-            chatbot.change(self._export, inputs=[chatbot], outputs=[file], **quiet)
+            chatbot.change(self._export, inputs=[chatbot], outputs=[file, kept], **quiet)
+            restore.click(lambda text: [_restored(text)] * 2, [kept], [chatbot, interface.chatbot_state], **quiet)
         page.queue(default_concurrency_limit=None, max_size=WAITING * 4, api_open=None)
         return page
 
@@ -179,8 +191,8 @@ class ChatPage:
         verdict = {"Like": "like", "Dislike": "dislike", True: "like", False: "dislike"}.get(data.liked, "none")
         self._feedback.record(verdict, sorted({document for _, document, _, _ in citations}), question, answer)
 
-    def _export(self, history: list[dict[str, Any]]) -> str:
-        """The conversation as Markdown, for the page to offer as a download."""
+    def _export(self, history: list[dict[str, Any]]) -> tuple[str, str]:
+        """The conversation as Markdown, for the page to offer as a download, and as JSON, for it to keep."""
         parts = [f"# {self._settings.title}"]
         for turn in _turns(history):
             if turn.role == "user":
@@ -189,7 +201,9 @@ class ChatPage:
             answer, citations = unlinked(turn.content)
             parts.append(answer)
             parts += [f"[{n}]: “{quote}” — {title} ({path})" for n, path, title, quote in self._quotes(citations)]
-        return "\n\n".join(parts) + "\n"
+        said = [turn for turn in _turns(history) if not _STATUS.fullmatch(turn.content)]
+        kept = [{"role": turn.role, "content": turn.content} for turn in said[-MOST_KEPT:]]
+        return "\n\n".join(parts) + "\n", json.dumps(kept)
 
     def _quotes(self, citations: list[tuple[int, str, int, int]]) -> Iterator[tuple[int, str, str, str]]:
         if not citations or self._preparation.assistant is None:
@@ -217,6 +231,16 @@ def _final(answer: Answer, text: str) -> str:
 def _turns(history: list[dict[str, Any]]) -> list[Turn]:
     """Gradio's messages as turns; their content may be text or a list of parts."""
     return [Turn("user" if m["role"] == "user" else "assistant", _text(m["content"])) for m in history]
+
+
+def _restored(kept: str) -> list[dict[str, Any]]:
+    """What a browser kept, as Gradio's messages; nothing if it is not what was given to it."""
+    try:
+        history = [{"role": message["role"], "content": message["content"]} for message in json.loads(kept)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+    is_sound = all(m["role"] in {"user", "assistant"} and isinstance(m["content"], str) for m in history)
+    return history[-MOST_KEPT:] if is_sound else []
 
 
 def _conversation(history: list[dict[str, Any]]) -> Conversation:

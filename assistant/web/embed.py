@@ -51,6 +51,7 @@ def _page(settings: Settings) -> str:
         f"<body><header><h1>{title}</h1><button id='close' hidden>Close</button></header>"
         f"<main><div id='start'><p id='greeting'>{greeting}</p><div id='starters'>{starters}</div></div>"
         "<div id='log' role='log' aria-live='polite'></div></main>"
-        "<form><textarea rows='1' aria-label='Question' placeholder='Ask a question' maxlength='2000'></textarea>"
+        "<form aria-label='Ask'>"
+        "<textarea rows='1' aria-label='Question' placeholder='Ask a question' maxlength='2000'></textarea>"
         "<button>Ask</button></form><script src='embed.js'></script></body></html>"
     )

@@ -101,6 +101,30 @@ def test_a_like_is_kept_and_the_conversation_is_downloaded(page: Page, site: tup
     assert "I do not know" in text
 
 
+def test_a_conversation_survives_a_reload_until_it_is_started_over(
+    browser: Browser, site: tuple[str, Path, str]
+) -> None:
+    # a page of its own: Gradio complains in the console when it is left
+    page = browser.new_page()
+    page.goto(site[0])
+    expect(page.locator("#question textarea")).to_be_visible(timeout=MINUTES)
+    _ask(page, "How long should I boil an egg?")
+    _finished(page)
+    expect(page.locator("#chat")).to_contain_text("I do not know", timeout=MINUTES)
+    page.reload()
+    expect(page.locator("#chat")).to_contain_text("I do not know", timeout=MINUTES)
+    _ask(page, "What is the capital of France?")
+    _finished(page)
+    expect(page.locator("#chat .bot.message")).to_have_count(2, timeout=MINUTES)
+    expect(page.locator("#chat")).to_contain_text("boil an egg")
+    page.locator("#start-over").click()
+    expect(page.get_by_text("What makes an AI model a foundation model?")).to_be_visible(timeout=MINUTES)
+    expect(page.locator("#chat")).not_to_contain_text("boil an egg")
+    page.reload()
+    expect(page.get_by_text("What makes an AI model a foundation model?")).to_be_visible(timeout=MINUTES)
+    page.close()
+
+
 def _kept(file: Path) -> tuple[str, str | None] | None:
     """The first verdict and its question, as soon as they are kept."""
     deadline = time.monotonic() + 20
