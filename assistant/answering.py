@@ -26,6 +26,7 @@ from assistant.prompting import ANSWER_TOKENS, NO, NOT_FOUND, YES, build_look, b
 from assistant.retrieval import Retriever
 from assistant.sentences import SentenceBuffer
 from assistant.settings import Settings
+from assistant.suggesting import MOST_HEADINGS, next_questions
 from assistant.types import (
     Answer,
     AnswerEvent,
@@ -154,6 +155,7 @@ class _Run:
         self._supported: list[EvidenceSentence] = []
         self._text = self._said = ""
         self._withheld = self._shown_count = 0
+        self._suggestions: tuple[str, ...] = ()
         self._retrieve_ms = 0.0
         self._first_token_ms: float | None = None
         self._first_sentence_ms: float | None = None
@@ -166,7 +168,8 @@ class _Run:
     def _replied(self, asked: Intent) -> Iterator[AnswerEvent]:
         """What is asked of the assistant itself needs no passage, and cites none."""
         with self._assistant.retriever.index.snapshot() as snapshot:
-            text = reply(asked, snapshot.titles())
+            titles = {folder: [topic.title for topic in topics] for folder, topics in snapshot.topics().items()}
+        text = reply(asked, titles)
         refused = asked is Intent.ALL_DOCUMENTS
         if not refused:
             self._text = text
@@ -181,6 +184,7 @@ class _Run:
         evidence = Evidence(self._results, self._assistant.sentence_vectors)
         if evidence.is_enough(self._query, self._look):
             yield from self._answered(evidence)
+            self._suggestions = self._suggested()
         yield Finished(self._finished(self._assistant.refusal(self._results)))
 
     def _look(self, chunk: Chunk) -> bool:
@@ -295,6 +299,16 @@ class _Run:
         self._citations.append(citation)
         return citation
 
+    def _suggested(self) -> tuple[str, ...]:
+        """What to go on with; nothing for a reader who left."""
+        if not self._supported or self._stop.is_set():
+            return ()
+        cited = {sentence.chunk for sentence in self._supported}
+        asked = {turn.content for turn in self._conversation} | {self._question}
+        with self._assistant.retriever.index.snapshot() as snapshot:
+            chunks = snapshot.chunks_of(sorted({chunk.document for chunk in cited}), MOST_HEADINGS)
+        return next_questions(self._question, asked, cited, chunks, self._assistant.embedder)
+
     def _finished(self, refusal: str) -> Answer:
         refused = not self._text and not self._stop.is_set()
         return Answer(
@@ -305,6 +319,7 @@ class _Run:
             citations=tuple(self._citations),
             results=self._results,
             withheld=self._withheld,
+            suggestions=self._suggestions,
             timings=Timings(
                 retrieve_ms=self._retrieve_ms,
                 first_token_ms=self._first_token_ms,

@@ -94,4 +94,5 @@ def answer_json(identifier: Any, answer: Answer) -> dict[str, Any]:
         "citations": [asdict(citation) for citation in answer.citations],
         "withheld": answer.withheld,
         "timings": asdict(answer.timings),
+        "suggestions": list(answer.suggestions),
     }

@@ -89,6 +89,15 @@ class KnowledgeIndex:
 
 
 @dataclass(frozen=True, slots=True)
+class Topic:
+    """What a document is about, without its text."""
+
+    path: str
+    title: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One generation of the index, to be used only inside `KnowledgeIndex.snapshot`."""
 
@@ -148,6 +157,16 @@ class Snapshot:
             found = self.chunks(some)
             yield from (found[identifier] for identifier in some)
 
+    def chunks_of(self, paths: Sequence[str], limit: int) -> list[Chunk]:
+        """The first ``limit`` chunks of these documents, in the order of the text."""
+        marks = ",".join("?" * len(paths))
+        rows = self.database.execute(
+            f"SELECT id FROM chunks WHERE document IN ({marks}) ORDER BY document, offset LIMIT ?", [*paths, limit]
+        )
+        identifiers = [identifier for (identifier,) in rows]
+        found = self.chunks(identifiers)
+        return [found[identifier] for identifier in identifiers]
+
     def document(self, path: str) -> Document | None:
         """The document of this relative path."""
         row = self.database.execute(
@@ -155,11 +174,11 @@ class Snapshot:
         ).fetchone()
         return Document(*row) if row else None
 
-    def titles(self) -> dict[str, list[str]]:
-        """The documents' titles, by the folder that they are in ("" for none), in the order of their paths."""
-        found: dict[str, list[str]] = {}
-        for path, title in self.database.execute("SELECT path, title FROM documents ORDER BY path"):
-            found.setdefault(path.split("/")[-2] if "/" in path else "", []).append(title)
+    def topics(self) -> dict[str, list[Topic]]:
+        """The documents by the folder that they are in ("" for none), in the order of their paths."""
+        found: dict[str, list[Topic]] = {}
+        for path, title, summary in self.database.execute("SELECT path, title, summary FROM documents ORDER BY path"):
+            found.setdefault(path.split("/")[-2] if "/" in path else "", []).append(Topic(path, title, summary))
         return found
 
     def counts(self) -> tuple[int, int]:

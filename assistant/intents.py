@@ -81,7 +81,12 @@ def _topics(titles: Mapping[str, Sequence[str]]) -> str:
         shown = list(islice(group, left))
         left -= len(shown)
         if shown:
-            name = folder.replace("-", " ").replace("_", " ").capitalize()
+            name = folder_name(folder)
             lines.append(f"- {name}: {', '.join(shown)}" if name else f"- {', '.join(shown)}")
     more = sum(map(len, titles.values())) - MOST_TITLES
     return "\n".join([*lines, *([f"- and {more} more"] if more > 0 else [])])
+
+
+def folder_name(folder: str) -> str:
+    """A folder's name as people read it."""
+    return folder.replace("-", " ").replace("_", " ").capitalize()

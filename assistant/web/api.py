@@ -250,7 +250,12 @@ def _turn(message: Any) -> Turn | None:
 
 
 def _extra(answer: Answer) -> dict[str, Any]:
-    return {"citations": cited(answer.citations), "refused": answer.refused, "query": answer.query}
+    return {
+        "citations": cited(answer.citations),
+        "refused": answer.refused,
+        "query": answer.query,
+        "suggestions": list(answer.suggestions),
+    }
 
 
 def cited(citations: Sequence[Citation]) -> list[dict[str, Any]]:

@@ -1,5 +1,5 @@
 // The one script of the page: keeps the conversation in the reader's browser, and saves it as a file. The server has it
-// ready in two hidden text boxes. It also mends what Gradio tells screen readers: its examples are buttons, and no list.
+// ready in two hidden text boxes. It asks what a link or the address says (?ask=…), and mends what Gradio tells screen readers: its examples are buttons, and no list.
 (() => {
   const KEY = "groundwork-conversation";
   const box = (id) => document.querySelector(`#${id} textarea, #${id} input`);
@@ -23,6 +23,15 @@
     box("kept").dispatchEvent(new Event("input", { bubbles: true }));
     document.querySelector("#restore").click();
   };
+  const ask = (question) => {
+    const field = document.querySelector("#question textarea");
+    const button = document.querySelector("#question .submit-button");
+    if (!field || !button || !box("kept")?.value) return setTimeout(ask, 50, question);
+    field.value = question;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    // the page takes the text over before it is sent
+    setTimeout(() => button.click(), 50);
+  };
   const startOver = () => {
     isKept = false;
     storage?.removeItem(KEY);
@@ -37,7 +46,13 @@
   };
 
   addEventListener("pagehide", keep);
-  document.addEventListener("click", ({ target }) => {
+  document.addEventListener("click", (event) => {
+    const { target } = event;
+    const link = target.closest("a[href^='?ask=']");
+    if (link) {
+      event.preventDefault();
+      ask(new URLSearchParams(link.search).get("ask"));
+    }
     if (target.closest("#start-over")) startOver();
     const text = target.closest("#download") && box("download-text")?.value;
     if (text) download(text);
@@ -45,6 +60,11 @@
   new MutationObserver(() => {
     for (const list of document.querySelectorAll("#chat .examples[role=list]")) list.setAttribute("role", "group");
   }).observe(document, { childList: true, subtree: true });
+  const asked = new URLSearchParams(location.search).get("ask");
+  if (asked) {
+    history.replaceState(null, "", location.pathname);
+    return ask(asked);
+  }
   const kept = storage?.getItem(KEY);
   if (kept) restore(kept);
 })();

@@ -24,7 +24,15 @@ from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Answer, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
 from assistant.web.line import BUSY, WAITING, Line, in_thread
-from assistant.web.rendering import closest_html, linked, safe_markdown, searched_html, sources_html, unlinked
+from assistant.web.rendering import (
+    closest_html,
+    linked,
+    next_html,
+    safe_markdown,
+    searched_html,
+    sources_html,
+    unlinked,
+)
 
 CLOSE, CLOSEST = 0.3, 3
 """Beside a refusal stand so many passages, if they are so near to the question."""
@@ -54,58 +62,67 @@ class ChatPage:
             with gr.Row(elem_id="page", equal_height=False):
                 with gr.Column(scale=7, min_width=300, elem_id="conversation"):
                     gr.Markdown(
-                        f"# {_plain(self._settings.title)}\n\n{_plain(self._settings.greeting)}", elem_id="head"
+                        f"# {_plain(self._settings.title)}\n\n{_plain(self._settings.greeting)} "
+                        "[Browse the topics](topics)",
+                        elem_id="head",
                     )
                     status = gr.Markdown(self._status(), elem_id="status", container=False)
                     sources = gr.Markdown(
                         NO_SOURCES, render=False, elem_id="sources", latex_delimiters=[], container=False
                     )
-                    chatbot = self._chatbot()
-                    interface = gr.ChatInterface(
-                        self.respond,
-                        chatbot=chatbot,
-                        textbox=gr.Textbox(
-                            placeholder="Ask a question",
-                            show_label=False,
-                            label="Question",
-                            max_length=MAX_CHARACTERS,
-                            submit_btn=True,
-                            stop_btn=True,
-                            autofocus=True,
-                            elem_id="question",
-                            lines=1,
-                            max_lines=6,
-                        ),
-                        additional_outputs=[sources],
-                        examples=list(self._settings.questions),
-                        cache_examples=False,
-                        editable=True,
-                        save_history=False,
-                        flagging_mode="never",
-                        show_progress="hidden",
-                        api_name="chat",
-                        concurrency_limit=None,
-                        analytics_enabled=False,
-                        fill_height=False,
-                    )
+                    interface = self._interface(sources)
                 with gr.Column(scale=5, min_width=300, elem_id="beside"):
                     gr.Markdown("## Sources", elem_id="sources-head")
                     sources.render()  # type: ignore[no-untyped-call]
                     with gr.Row(elem_id="tools"):
                         gr.Button("Start over", elem_id="start-over", size="sm", variant="secondary")
                         gr.Button("Download the conversation", elem_id="download", size="sm", variant="secondary")
-            # what the page's script keeps in the browser, and saves as a file
-            kept = gr.Textbox(elem_id="kept", visible="hidden", show_label=False, interactive=True)
-            restore = gr.Button("Restore", elem_id="restore", visible="hidden")
-            file = gr.Textbox(elem_id="download-text", visible="hidden", show_label=False)
-            timer = gr.Timer(1.0)
-            quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-            timer.tick(self._refresh, outputs=[status, timer], **quiet)
-            chatbot.like(self._like, inputs=[chatbot], **quiet)
-            chatbot.change(self._export, inputs=[chatbot], outputs=[file, kept], **quiet)
-            restore.click(lambda text: [_restored(text)] * 2, [kept], [chatbot, interface.chatbot_state], **quiet)
+            self._wire(interface, status)
         page.queue(default_concurrency_limit=None, max_size=WAITING * 4, api_open=None)
         return page
+
+    def _interface(self, sources: gr.Markdown) -> gr.ChatInterface:
+        return gr.ChatInterface(
+            self.respond,
+            chatbot=self._chatbot(),
+            textbox=gr.Textbox(
+                placeholder="Ask a question",
+                show_label=False,
+                label="Question",
+                max_length=MAX_CHARACTERS,
+                submit_btn=True,
+                stop_btn=True,
+                autofocus=True,
+                elem_id="question",
+                lines=1,
+                max_lines=6,
+            ),
+            additional_outputs=[sources],
+            examples=list(self._settings.questions),
+            cache_examples=False,
+            editable=True,
+            save_history=False,
+            flagging_mode="never",
+            show_progress="hidden",
+            api_name="chat",
+            concurrency_limit=None,
+            analytics_enabled=False,
+            fill_height=False,
+        )
+
+    def _wire(self, interface: gr.ChatInterface, status: gr.Markdown) -> None:
+        """What happens beside question and answer."""
+        chatbot: Any = interface.chatbot
+        # what the page's script keeps in the browser, and saves as a file
+        kept = gr.Textbox(elem_id="kept", visible="hidden", show_label=False, interactive=True)
+        restore = gr.Button("Restore", elem_id="restore", visible="hidden")
+        file = gr.Textbox(elem_id="download-text", visible="hidden", show_label=False)
+        timer = gr.Timer(1.0)
+        quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        timer.tick(self._refresh, outputs=[status, timer], **quiet)
+        chatbot.like(self._like, inputs=[chatbot], **quiet)
+        chatbot.change(self._export, inputs=[chatbot], outputs=[file, kept], **quiet)
+        restore.click(lambda text: [_restored(text)] * 2, [kept], [chatbot, interface.chatbot_state], **quiet)
 
     def _chatbot(self) -> gr.Chatbot:
         return gr.Chatbot(
@@ -219,7 +236,7 @@ def _sources(answer: Answer, results: Sequence[SearchResult]) -> str:
     """What stands beside an answer: the passages cited, or those closest to a question that was refused."""
     if answer.refused:
         return closest_html([r for r in results if r.similarity >= CLOSE][:CLOSEST]) or NO_SOURCES
-    return sources_html(answer.citations, results) or NO_SOURCES
+    return next_html(answer.suggestions) + (sources_html(answer.citations, results) or NO_SOURCES)
 
 
 def _final(answer: Answer, text: str) -> str:

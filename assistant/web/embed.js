@@ -43,6 +43,10 @@ const sources = (parent, citations) => {
   }
 };
 
+const starters = (parent, questions) => {
+  for (const question of questions) make(parent, "button", "starter", question).type = "button";
+};
+
 const events = async function* (response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -68,7 +72,7 @@ const ask = async (question) => {
   button.textContent = "Stop";
   // it is read out once, when it is complete
   log.setAttribute("aria-busy", "true");
-  let text = "", citations = [];
+  let text = "", citations = [], next = [];
   try {
     const response = await fetch("embed/ask", {
       method: "POST",
@@ -81,6 +85,7 @@ const ask = async (question) => {
       if (event.error) throw new Error(event.error.message);
       text += event.choices[0].delta.content || "";
       citations = event.choices[0].finish_reason ? event.citations : citations.concat(event.citations || []);
+      next = event.suggestions || next;
       if (!text) continue;
       words.classList.remove("waiting");
       withLinks(words, text, citations);
@@ -91,6 +96,7 @@ const ask = async (question) => {
     words.classList.remove("waiting");
   }
   if (citations.length) sources(answer, citations);
+  starters(answer, next);
   log.removeAttribute("aria-busy");
   turns.push({ role: "assistant", content: text.replace(/ ?\[\d+\]/g, "") });
   running = null;
@@ -127,10 +133,9 @@ if (theme === "light" || theme === "dark") document.documentElement.style.colorS
 if (given.get("language")) document.documentElement.lang = given.get("language");
 if (given.get("title")) document.querySelector("h1").textContent = given.get("title");
 if (given.get("greeting")) document.getElementById("greeting").textContent = given.get("greeting");
-const starters = document.getElementById("starters");
 if (given.get("questions")) {
-  starters.textContent = "";
-  for (const question of given.get("questions").split("|")) make(starters, "button", "", question.trim());
+  document.getElementById("starters").textContent = "";
+  starters(document.getElementById("starters"), given.get("questions").split("|").map((question) => question.trim()));
 }
-starters.addEventListener("click", (event) => event.target.matches("button") && ask(event.target.textContent));
+document.querySelector("main").addEventListener("click", ({ target }) => target.matches(".starter") && ask(target.textContent));
 if (given.get("ask")) ask(given.get("ask"));

@@ -43,7 +43,9 @@ def embed_routes(settings: Settings, ask: Callable[[Request], Awaitable[Response
 
 def _page(settings: Settings) -> str:
     title, greeting = html.escape(settings.title), html.escape(settings.greeting)
-    starters = "".join(f"<button type='button'>{html.escape(question)}</button>" for question in settings.questions)
+    starters = "".join(
+        f"<button type='button' class='starter'>{html.escape(question)}</button>" for question in settings.questions
+    )
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"

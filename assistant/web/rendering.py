@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
-from urllib.parse import unquote
+from collections.abc import Iterable, Mapping, Sequence
+from urllib import parse
 
 from markdown_it import MarkdownIt
 
+from assistant.index import Topic
+from assistant.intents import folder_name
 from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Document, SearchResult, place_address
 
@@ -76,6 +78,27 @@ def searched_html(query: str) -> str:
     return f"<p class='searched'>Searched for: {html.escape(' '.join(query.split()))}</p>\n\n"
 
 
+def next_html(questions: Sequence[str]) -> str:
+    """Questions to go on with; the page's script asks them."""
+    items = [f"<li><a href='?ask={parse.quote(question)}'>{html.escape(question)}</a></li>" for question in questions]
+    return f"<nav class='next'><h3>Ask next</h3><ul>{''.join(items)}</ul></nav>\n\n" if items else ""
+
+
+def topics_html(topics: Mapping[str, Sequence[Topic]]) -> str:
+    """What there is to read, by folder: each document's title and summary, with a link."""
+    parts = ["<h1>Topics</h1>"]
+    for folder, documents in topics.items():
+        if folder:
+            parts.append(f"<h2>{html.escape(folder_name(folder))}</h2>")
+        items = [
+            f"<li><a href='documents/{parse.quote(topic.path)}'>{html.escape(topic.title)}</a>"
+            f"{f' {html.escape(topic.summary)}' if topic.summary else ''}</li>"
+            for topic in documents
+        ]
+        parts.append(f"<ul class='topics'>{''.join(items)}</ul>")
+    return "".join(parts)
+
+
 def closest_html(results: Sequence[SearchResult]) -> str:
     """Passages to look at where none answers, each with a link to its first sentence; as one block of HTML."""
     cards = []
@@ -127,5 +150,5 @@ _LINK = re.compile(r" ?\[\[(\d+)\]\]\(documents/([^)\s?]+)\?at=(\d+)-(\d+)#place
 
 def unlinked(text: str) -> tuple[str, list[tuple[int, str, int, int]]]:
     """Undo `linked`: the answer with plain ``[n]``, and ``(n, document, start, end)`` of each citation once."""
-    found = [(int(n), unquote(path), int(start), int(end)) for n, path, start, end in _LINK.findall(text)]
+    found = [(int(n), parse.unquote(path), int(start), int(end)) for n, path, start, end in _LINK.findall(text)]
     return _LINK.sub(r" [\1]", text), sorted(set(found))

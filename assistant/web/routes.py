@@ -22,7 +22,7 @@ from assistant.progress import describe
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Document
-from assistant.web.rendering import document_html
+from assistant.web.rendering import document_html, topics_html
 
 MAX_BODY = 1_000_000
 """Bytes that a request may send: a long conversation and its sources fit many times."""
@@ -69,12 +69,19 @@ def build_routes(settings: Settings, preparation: Preparation) -> list[Route]:
         start, end = _span(request.query_params.get("at", ""))
         return _page(settings.title, root, found.title, document_html(found, start, end))
 
+    def topics(_: Request) -> Response:
+        if preparation.assistant is None:
+            return _page(settings.title, "./", "Topics", "<h1>Topics</h1><p>The documents are being read.</p>", 503)
+        with preparation.assistant.retriever.index.snapshot() as snapshot:
+            return _page(settings.title, "./", "Topics", topics_html(snapshot.topics()))
+
     def style(_: Request) -> Response:
         return Response(read_asset("document.css"), media_type="text/css")
 
     return [
         Route("/healthz", healthz),
         Route("/documents/{path:path}", document),
+        Route("/topics", topics),
         Route("/document.css", style),
     ]
 

@@ -1,0 +1,41 @@
+"""Questions to go on with: from the headings of what was cited, and never what was just answered."""
+
+from __future__ import annotations
+
+from assistant.suggesting import SUGGESTED, next_questions
+from assistant.types import Chunk
+from tests.fakes import HashEmbedder
+
+EMBEDDER = HashEmbedder()
+
+
+def chunk(*headings: str) -> Chunk:
+    return Chunk("garden.md", "Garden", headings, "Text.", 1, 1)
+
+
+WATER = chunk("How much water do tomatoes need?")
+SOIL = chunk("Care", "Which soil do tomatoes like?")
+POTS = chunk("Clay pots for tomatoes")
+
+
+def suggested(query: str, *chunks: Chunk, asked: tuple[str, ...] = (), cited: tuple[Chunk, ...] = ()) -> list[str]:
+    return list(next_questions(query, asked, cited, chunks, EMBEDDER))
+
+
+def test_questions_come_before_other_headings_and_the_nearest_first() -> None:
+    found = suggested("Which soil is good?", POTS, WATER, SOIL)
+    assert found == ["Which soil do tomatoes like?", "How much water do tomatoes need?", "Clay pots for tomatoes"]
+
+
+def test_what_is_cited_was_asked_or_asks_the_same_is_left_out() -> None:
+    assert suggested("Which soil is good?", WATER, SOIL, cited=(SOIL,)) == ["How much water do tomatoes need?"]
+    assert suggested("Which soil is good?", WATER, asked=("How much water do tomatoes need?",)) == []
+    assert suggested("How much water do tomatoes need", WATER, POTS) == ["Clay pots for tomatoes"]
+    same = chunk("Tomatoes need how much water?")
+    assert len(suggested("Which soil is good?", WATER, same)) == 1
+
+
+def test_headings_that_say_too_little_are_left_out_and_there_are_only_a_few() -> None:
+    assert suggested("Anything?", chunk("Limits"), chunk("Common questions"), chunk()) == ["Common questions"]
+    many = [chunk(f"How is thing{number} done with tool{number}?") for number in range(9)]
+    assert len(suggested("Anything?", *many)) == SUGGESTED
