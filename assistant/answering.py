@@ -22,6 +22,7 @@ from assistant.grounding import Evidence, EvidenceSentence, SentenceVectors, say
 from assistant.index import KnowledgeIndex
 from assistant.intents import Intent, intent, reply
 from assistant.models.engines import load_model
+from assistant.pointing import points_at_nothing
 from assistant.prompting import ANSWER_TOKENS, NO, NOT_FOUND, YES, build_look, build_messages
 from assistant.retrieval import Retriever
 from assistant.sentences import SentenceBuffer
@@ -59,6 +60,8 @@ QUOTES = 3
 """Sentences quoted when nothing the model wrote is supported."""
 QUOTE_SIMILARITY = 0.4
 """How near to the question, and to what was withheld, a sentence must be to be quoted."""
+CHOICES = 4
+"""Subjects that are named when a question leaves open which it means."""
 OPENING_SIMILARITY = 0.72
 """How near to a question that stands alone a sentence must be to open the answer, before the model reads anything."""
 LOOK_LEAD = 0.5
@@ -181,6 +184,11 @@ class _Run:
         self._results = tuple(self._assistant.retriever.search(self._query, RESULTS))
         self._retrieve_ms = self._elapsed()
         yield Found(self._query, self._results)
+        titles = list(dict.fromkeys(result.chunk.title for result in self._results))[:CHOICES]
+        if len(titles) > 1 and points_at_nothing(self._question, self._conversation):
+            self._suggestions = tuple(f"{self._question} ({title})" for title in titles)
+            yield Finished(self._finished(f"Which one do you mean? The documents speak of: {'; '.join(titles)}."))
+            return
         evidence = Evidence(self._results, self._assistant.sentence_vectors)
         if evidence.is_enough(self._query, self._look):
             yield from self._answered(evidence)

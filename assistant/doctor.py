@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib.util
 import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from assistant.documents import read_folder
@@ -48,6 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
         _model,
         _states,
         _disk,
+        _widget,
     )
     return [check(settings) for check in checks]
 
@@ -150,3 +154,11 @@ def _disk(settings: Settings) -> Finding:
     needed = weights.size * 2.1 / 1e9 if weights and missing else 0.1
     remedy = "" if free >= needed else f"Free {needed:.1f} GB, or choose another folder with ASSISTANT_CACHE."
     return Finding("disk", free >= needed, f"{free:.0f} GB free for {settings.cache}", remedy)
+
+
+def _widget(_: Settings) -> Finding:
+    """The line that puts the bubble on a page, and lets a browser run exactly this version of it and no other."""
+    digest = hashlib.sha384(files("assistant.web").joinpath("widget.js").read_bytes()).digest()
+    integrity = base64.b64encode(digest).decode()
+    source = f"https://YOUR-HOST/widget.js?v={digest.hex()[:8]}"
+    return Finding("widget", True, f'<script src="{source}" integrity="sha384-{integrity}" crossorigin defer></script>')

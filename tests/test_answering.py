@@ -131,6 +131,23 @@ def test_a_follow_up_and_a_sentence_that_points_back_open_no_answer(make: Make, 
     )
 
 
+def test_a_question_that_points_at_nothing_gets_a_question_back(make: Make) -> None:
+    assistant, model = make(TRUE)
+    answer = assistant.ask("How long does it take?")
+    assert answer.text.startswith("Which one do you mean? The documents speak of: ")
+    assert "Growing tomatoes" in answer.text
+    assert (answer.refused, answer.citations, model.prompts) == (True, (), [])
+    assert "How long does it take? (Growing tomatoes)" in answer.suggestions
+    # in a conversation it points at what was said, and a choice names its subject
+    said = (Turn("user", "How much water do tomatoes need?"), Turn("assistant", TRUE))
+    assert "Which one" not in assistant.ask("How long does it take?", said).text
+    assert "Which one" not in assistant.ask("How long does it take? (Growing tomatoes)").text
+
+
+def test_an_answer_says_what_to_go_on_with(make: Make) -> None:
+    assert make(TRUE)[0].ask(QUESTION).suggestions == ("Choosing a pot",)
+
+
 def test_a_list_keeps_its_lines(make: Make, knowledge: Path) -> None:
     assistant, _ = make("- Wet leaves bring mould.\n- A mulch of straw keeps the soil moist.\n")
     answer = assistant.ask(QUESTION)
@@ -167,7 +184,7 @@ def test_when_all_is_withheld_and_nothing_is_near_the_answer_is_a_refusal(
     assert answer.text.startswith("I do not know")
 
 
-@pytest.mark.parametrize("question", ["Who painted the Mona Lisa?", "quantum entanglement", "What is it about?", "🍅"])
+@pytest.mark.parametrize("question", ["Who painted the Mona Lisa?", "quantum entanglement", "When?", "🍅"])
 def test_an_unrelated_question_is_refused_without_asking_the_model(make: Make, question: str) -> None:
     assistant, model = make(TRUE)
     answer = assistant.ask(question)

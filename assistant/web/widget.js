@@ -1,4 +1,5 @@
-// The chat bubble: one line on any page. It makes no request before it is opened, and draws inside a shadow root.
+// The chat bubble: one line on any page. It makes no request before it is opened, and draws inside a shadow root. The
+// element <groundwork-chat> shows the same chat in the page itself, as soon as it is there.
 (() => {
   "use strict";
   const script = document.currentScript;
@@ -8,6 +9,12 @@
   const right = options.position !== "left";
   const title = options.title || "Ask the documents";
   const colour = CSS.supports("color", options.colour || "") ? options.colour : "#1d4ed8";
+  const address = (chosen) => {
+    const url = new URL("embed", base);
+    for (const name of ["theme", "title", "greeting", "questions", "language", "ask"])
+      if (chosen[name]) url.searchParams.set(name, chosen[name]);
+    return url.href;
+  };
   const listeners = {};
   let frame, ready, waiting = [];
 
@@ -54,10 +61,7 @@
 
   const open = () => {
     if (!frame) {
-      const address = new URL("embed", base);
-      for (const name of ["theme", "title", "greeting", "questions", "language"])
-        if (options[name]) address.searchParams.set(name, options[name]);
-      frame = make("iframe", { src: address.href, title, referrerpolicy: "no-referrer" }, panel);
+      frame = make("iframe", { src: address(options), title, referrerpolicy: "no-referrer" }, panel);
       frame.addEventListener("load", () => frame.contentWindow.postMessage({ groundwork: 1, type: "hello" }, base.origin));
     }
     if (!panel.hidden) return;
@@ -101,8 +105,19 @@
       (listeners[name] = listeners[name] || []).push(listener);
     },
   };
+  customElements.define("groundwork-chat", class extends HTMLElement {
+    connectedCallback() {
+      const inside = this.shadowRoot || this.attachShadow({ mode: "open" });
+      const inline = new CSSStyleSheet();
+      inline.replaceSync(`:host { display: block !important; height: 600px; }
+        iframe { width: 100%; height: 100%; border: 0; }`);
+      inside.adoptedStyleSheets = [inline];
+      const shown = { src: address(this.dataset), title: this.dataset.title || title, referrerpolicy: "no-referrer" };
+      if (!inside.firstChild) make("iframe", shown, inside);
+    }
+  });
   const begin = () => {
-    document.body.append(host);
+    if (options.bubble !== "none") document.body.append(host);
     if ("open" in options) open();
   };
   document.body ? begin() : document.addEventListener("DOMContentLoaded", begin);

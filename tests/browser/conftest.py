@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 from tests.servers import serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DEMO = Path(__file__).parent / "demo"
 MINUTES = 60_000
 NO_BROWSER = "NO BROWSER WAS FOUND: the page is not tested. Install Chromium (Debian: apt-get install chromium)."
 
@@ -31,7 +32,6 @@ class Neighbour:
         self.unlisted = address
         self.listed = address.replace("127.0.0.1", "localhost")
         self.page = ""
-        self.policy = ""
 
 
 @pytest.fixture(scope="package")
@@ -39,10 +39,10 @@ def neighbour() -> Iterator[Neighbour]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             is_style = self.path == "/hostile.css"
-            body = (HOSTILE if is_style else found.page if self.path == "/" else "").encode()
+            style = (DEMO / "hostile.css").read_text(encoding="utf-8")
+            body = (style if is_style else found.page if self.path == "/" else "").encode()
             self.send_response(200 if body else 404)
             self.send_header("Content-Type", "text/css" if is_style else "text/html; charset=utf-8")
-            self.send_header("Content-Security-Policy", found.policy)
             self.end_headers()
             self.wfile.write(body)
 
@@ -52,11 +52,6 @@ def neighbour() -> Iterator[Neighbour]:
     with serving(Handler) as address:
         found = Neighbour(address)
         yield found
-
-
-HOSTILE = (
-    "* { all: unset } div, button, iframe, section { display: none; color: red; font-size: 60px } h1 { z-index: 99999 }"
-)
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -81,7 +76,7 @@ def site(
         **os.environ,
         "ASSISTANT_PORT": str(port),
         "ASSISTANT_CACHE": str(cache),
-        "ASSISTANT_INDEX": str(tmp_path_factory.mktemp("index")),
+        "ASSISTANT_INDEX": str(cache / "index"),
         "ASSISTANT_SITES": neighbour.listed,
         "ASSISTANT_CONTACT": "library@example.org",
     }

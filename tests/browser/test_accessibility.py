@@ -48,7 +48,6 @@ def test_the_compact_page_with_an_answer(page: Page, site: tuple[str, Path, str]
 
 
 def test_the_bubble_closed_and_open(page: Page, site: tuple[str, Path, str], neighbour: Neighbour) -> None:
-    neighbour.policy = ""
     neighbour.page = (
         "<!doctype html><html lang='en'><head><title>Neighbour</title>"
         f"<script src='{site[0]}/widget.js' data-title='Ask us' defer></script>"

@@ -9,7 +9,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, expect
 
-from tests.browser.conftest import MINUTES, Neighbour
+from assistant.doctor import examine
+from assistant.settings import Settings
+from tests.browser.conftest import DEMO, MINUTES, Neighbour
 
 pytestmark = pytest.mark.browser
 
@@ -22,13 +24,8 @@ STYLES = """() => [...document.querySelectorAll("h1, p")].map((one) => JSON.stri
 
 @pytest.fixture
 def page(browser: Browser, site: tuple[str, Path, str], neighbour: Neighbour) -> Iterator[Page]:
-    neighbour.policy = f"default-src 'none'; script-src {site[0]}; frame-src {site[0]}; style-src 'self'"
-    neighbour.page = (
-        "<!doctype html><html lang='ar' dir='rtl'><head><title>Neighbour</title>"
-        "<link rel='stylesheet' href='/hostile.css'>"
-        f"<script src='{site[0]}/widget.js' data-title='Ask us' data-questions='How?|Who?' defer></script>"
-        "</head><body><h1>A site</h1><p>With hostile styles.</p></body></html>"
-    )
+    demo = (DEMO / "index.html").read_text(encoding="utf-8").replace("http://localhost:7860", site[0])
+    neighbour.page = demo.replace('<groundwork-chat data-theme="dark"></groundwork-chat>', "")
     context = browser.new_context(viewport={"width": 1000, "height": 800})
     context.add_init_script(NO_STORAGE)
     page = context.new_page()
@@ -121,6 +118,27 @@ def test_the_script_of_the_page_opens_asks_and_listens_and_forged_messages_do_no
     page.evaluate("() => Groundwork.close()")
     expect(page.locator("iframe")).to_be_hidden()
     assert [name for name, _ in page.evaluate("() => seen")] == ["open", "ready", "answer", "close"]
+
+
+def test_the_element_shows_the_chat_in_the_page(page: Page, neighbour: Neighbour, site: tuple[str, Path, str]) -> None:
+    demo = (DEMO / "index.html").read_text(encoding="utf-8").replace("http://localhost:7860", site[0])
+    neighbour.page = demo.replace("data-title", "data-bubble='none' data-title")
+    page.goto(neighbour.listed)
+    expect(_inside(page).get_by_label("Question")).to_be_visible(timeout=MINUTES)
+    expect(page.get_by_role("button", name="Ask us")).to_have_count(0)
+    frame = next(frame for frame in page.frames if "/embed" in frame.url)
+    assert "theme=dark" in frame.url
+
+
+def test_the_line_of_doctor_runs_only_the_script_it_names(
+    page: Page, neighbour: Neighbour, site: tuple[str, Path, str]
+) -> None:
+    line = next(finding.detail for finding in examine(Settings()) if finding.name == "widget")
+    for script, count in ((line, 1), (line.replace("sha384-", "sha384-AAAA"), 0)):
+        neighbour.page = f"<!doctype html><title>A</title><body>{script.replace('https://YOUR-HOST', site[0])}</body>"
+        page.goto(neighbour.listed)
+        page.wait_for_timeout(500)
+        expect(page.get_by_role("button", name="Ask the documents")).to_have_count(count)
 
 
 def test_an_unlisted_site_is_refused_by_the_browser(page: Page, neighbour: Neighbour) -> None:
