@@ -41,5 +41,26 @@ def draw_speed(result: dict[str, Any]) -> Path:
     return path
 
 
+def draw_topics(shares: dict[str, tuple[int, int]]) -> Path:
+    """How many questions of each topic are answered rightly: a bar each, ``(right, asked)``."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "groundwork"
+    from matplotlib import pyplot
+
+    names = sorted(shares, key=lambda name: (shares[name][0] / shares[name][1], name))
+    figure, axes = pyplot.subplots(figsize=(7.2, 0.26 * len(names) + 0.7), layout="constrained")
+    axes.barh(names, [shares[name][1] for name in names], color="#e2e8f0", height=0.66)
+    axes.barh(names, [shares[name][0] for name in names], color="#0f766e", height=0.66)
+    axes.set_xlabel("questions: right and cited, of all")
+    axes.tick_params(axis="y", labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    path = FOLDER / "topics.svg"
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+    return path
+
+
 def _spread(values: Sequence[dict[str, float]], side: str) -> list[float]:
     return [abs(value[side] - value["median"]) / 1000 for value in values]

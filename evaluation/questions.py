@@ -8,6 +8,7 @@ read before it is asked, as idle time would have read them: what is timed is war
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from assistant.prompting import PASSAGES, build_messages
 from assistant.settings import Settings
 from assistant.types import Answer, Progress
 from evaluation.data import OWN, Question, read_questions
+from evaluation.drawing import draw_topics
 from evaluation.statistics import interval, keep, quartiles, show
 
 SEALED = "sealed"
@@ -50,6 +52,8 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     for group, value in result["groups"].items():
         print(f"{group}: {value['passed']} of {value['questions']}, {show(value['rate'])}")
     print({name: result[name]["median"] for name in ("first_token_ms", "first_sentence_ms", "total_ms")})
+    if half == SEALED and importlib.util.find_spec("matplotlib"):
+        draw_topics(result["topics"])
     print(f"Written to {path.relative_to(path.parents[2])}.", file=sys.stderr)
     return result
 
@@ -88,6 +92,16 @@ def _row(question: Question, answer: Answer) -> dict[str, Any]:
     }
 
 
+def _by_topic(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Right answers and questions of each topic, without what is to be refused."""
+    found: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        if row["kind"] != "refuse":
+            right, asked = found.get(row["topic"], (0, 0))
+            found[row["topic"]] = (right + row["passed"], asked + 1)
+    return found
+
+
 def _summary(rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
     """By kind, those to refuse also by whether they are near the topic; times are of answered questions."""
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -105,6 +119,7 @@ def _summary(rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
             }
             for name, group in groups.items()
         },
+        "topics": _by_topic(rows),
         "withheld_sentences": sum(row["withheld"] for row in rows),
         **{
             name: quartiles([timing[name] for timing in answered])

@@ -43,13 +43,27 @@ def show(value: dict[str, float]) -> str:
 
 
 def keep(metric: str, result: dict[str, Any]) -> Path:
-    """Write ``result`` to ``results/<metric>.json``, with the commit it was measured at."""
+    """Write ``result`` to ``results/<metric>.json``, with the commit it was measured at; say what has changed."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{metric}.json"
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        print("\n".join(changes(before, result)) or f"As at {before['commit']}.", file=sys.stderr)
     if _commit().endswith("dirty"):
         print("There are changes that are not committed: the result belongs to no commit.", file=sys.stderr)
     path.write_text(json.dumps({"commit": _commit(), **result}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def changes(before: Any, now: Any, name: str = "") -> list[str]:
+    """A line for each mean or median that left the interval it had ``before``."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return []
+    for middle in ("mean", "median"):
+        if {middle, "low", "high"} <= before.keys() & now.keys():
+            is_same = before["low"] <= now[middle] <= before["high"]
+            return [] if is_same else [f"{name}: {before[middle]} before, {now[middle]} now"]
+    return [line for key in now for line in changes(before.get(key), now[key], f"{name} {key}".strip())]
 
 
 def _commit() -> str:

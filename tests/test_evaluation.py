@@ -24,7 +24,7 @@ from evaluation.answers import KeptAnswers, is_right, unmarked
 from evaluation.citations import Check, summary
 from evaluation.data import OWN, Answered, read_questions
 from evaluation.likelihood import log_probability
-from evaluation.statistics import interval, show
+from evaluation.statistics import changes, interval, show
 from tests.conftest import ROOT
 from tests.fakes import HashEmbedder
 
@@ -55,6 +55,13 @@ def test_values_that_hang_together_are_drawn_together() -> None:
     alone, together = interval(values), interval(values, groups=answers)
     assert alone["mean"] == together["mean"] == 0.5
     assert together["high"] - together["low"] == 1.0 > alone["high"] - alone["low"]
+
+
+def test_what_left_its_interval_is_said() -> None:
+    before = {"a": {"mean": 0.5, "low": 0.4, "high": 0.6}, "b": {"c": {"median": 2.0, "low": 1.0, "high": 3.0}}, "n": 3}
+    assert changes(before, before) == []
+    now = {"a": {"mean": 0.7, "low": 0.6, "high": 0.8}, "b": {"c": {"median": 0.5, "low": 0.1, "high": 1.0}}, "new": 1}
+    assert changes(before, now) == ["a: 0.5 before, 0.7 now", "b c: 2.0 before, 0.5 now"]
 
 
 def test_errors_are_planted_where_a_sentence_allows_it() -> None:

@@ -235,7 +235,10 @@ class ChatPage:
 def _sources(answer: Answer, results: Sequence[SearchResult]) -> str:
     """What stands beside an answer: the passages cited, or those closest to a question that was refused."""
     if answer.refused:
-        return next_html(answer.suggestions) + closest_html([r for r in results if r.similarity >= CLOSE][:CLOSEST]) or NO_SOURCES
+        return (
+            next_html(answer.suggestions) + closest_html([r for r in results if r.similarity >= CLOSE][:CLOSEST])
+            or NO_SOURCES
+        )
     return next_html(answer.suggestions) + (sources_html(answer.citations, results) or NO_SOURCES)
 
 
