@@ -54,6 +54,10 @@ class Settings:
     model_key: str = field(default="", repr=False)
     api_key: str = field(default="", repr=False)
     keep_questions: bool = False
+    proxies: int = 0
+    questions_a_minute: int = 0
+    questions_a_day: int = 0
+    questions_a_day_in_all: int = 0
     on_spaces: bool = False
 
     @classmethod
@@ -77,7 +81,8 @@ class Settings:
         on_spaces = environment.get("SYSTEM") == "spaces"
         values: dict[str, Any] = {"on_spaces": on_spaces}
         if on_spaces:
-            values["host"] = "0.0.0.0"  # the hub's proxy reaches the app from outside its container
+            # the hub's proxy reaches the app from outside its container, and names who asks; everybody may
+            values |= {"host": "0.0.0.0", "proxies": 1, "questions_a_minute": 10, "questions_a_day": 300}
         for name, parse in PARSERS.items():
             text = environment.get(variable(name), "").strip()
             if text:
@@ -192,6 +197,7 @@ def _path(text: str) -> Path:
 _HOST = r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::\d+)?"
 _ONE_LINE = "one line of text"
 _FOLDER = "the path of a folder"
+_LIMIT = "a whole number of questions, or 0 for no limit"
 PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "knowledge": (_path, _FOLDER),
     "index": (_path, _FOLDER),
@@ -211,6 +217,10 @@ PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "model_key": (_line, _ONE_LINE),
     "api_key": (_line, _ONE_LINE),
     "keep_questions": (_boolean, "1 or 0"),
+    "proxies": (_integer(0, 10), "how many proxies of yours stand in front, a whole number from 0 to 10"),
+    "questions_a_minute": (_integer(0, 1_000_000), _LIMIT),
+    "questions_a_day": (_integer(0, 1_000_000), _LIMIT),
+    "questions_a_day_in_all": (_integer(0, 1_000_000), _LIMIT),
 }
 """How each variable is read, and what an error says is accepted."""
 

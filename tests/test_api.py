@@ -24,6 +24,7 @@ from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Message, Token
 from assistant.web.api import Api
+from assistant.web.limits import Limits
 from assistant.web.line import READERS, WAITING, Line
 from assistant.web.routes import Guard, Sharing
 from tests.fakes import ScriptedModel
@@ -43,7 +44,7 @@ class Door:
         self.line = line or Line()
         self.preparation = prepared(settings, model)
         app = Starlette(
-            routes=Api(settings, self.preparation, self.line).routes(),
+            routes=Api(settings, self.preparation, self.line, Limits(settings)).routes(),
             middleware=[Middleware(Sharing, settings=settings), Middleware(Guard, settings=settings)],
         )
         self.client = TestClient(app, base_url="http://127.0.0.1:7860")
@@ -175,7 +176,7 @@ def test_a_failure_of_the_model_is_an_error_in_both_ways(settings: Settings) -> 
 
 def test_while_it_starts_clients_are_asked_to_wait(settings: Settings) -> None:
     starting = Preparation(settings, lambda _: None)
-    with TestClient(Starlette(routes=Api(settings, starting, Line()).routes())) as client:
+    with TestClient(Starlette(routes=Api(settings, starting, Line(), Limits(settings)).routes())) as client:
         answer = client.get("/v1/models")
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
@@ -224,6 +225,15 @@ def test_listed_sites_read_answers_and_others_do_not(settings: Settings) -> None
         assert "access-control-allow-credentials" not in answer.headers
         assert door.post(_asked(QUESTION), Origin="https://good.com.evil.com").status_code == 403
         assert "access-control-allow-origin" not in door.post(_asked(QUESTION)).headers
+
+
+def test_who_asks_too_much_is_told_when_to_come_back(settings: Settings) -> None:
+    door = Door(replace(settings, questions_a_minute=1), ScriptedModel(TRUE))
+    with door.client:
+        first, second = (door.post(_asked(QUESTION)) for _ in range(2))
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert 0 < int(second.headers["retry-after"]) <= 60
+    assert second.json()["error"]["code"] == "rate_limit_exceeded"
 
 
 class Endless(ScriptedModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from starlette.middleware import Middleware
 
 from assistant.settings import Settings
 from assistant.web.api import Api
+from assistant.web.limits import Limits
 from assistant.web.line import BUSY, READERS, WAITING, Line
 from assistant.web.mcp import Tools
 from assistant.web.routes import Guard, Sharing
@@ -44,7 +46,7 @@ class Door:
         self.line = Line()
         self.model = model or ScriptedModel(f"{TRUE} Bananas grow on Mars.")
         self.preparation = prepared(settings, self.model)
-        api = Api(settings, self.preparation, self.line)
+        api = Api(settings, self.preparation, self.line, Limits(settings))
         self.app = Starlette(
             routes=[Tools(settings, api, self.line).route()],
             middleware=[Middleware(Sharing, settings=settings), Middleware(Guard, settings=settings)],
@@ -125,6 +127,13 @@ def test_a_full_line_is_said(settings: Settings) -> None:
     assert result.content[0].text == BUSY
 
 
+def test_who_asks_too_much_is_told_when_to_come_back(settings: Settings) -> None:
+    door = Door(replace(settings, questions_a_minute=1))
+    results = [door.asked(lambda session: session.call_tool("ask", {"question": QUESTION})) for _ in range(2)]
+    assert [result.isError for result in results] == [False, True]
+    assert "ask again in" in results[1].content[0].text
+
+
 def test_the_key_is_asked_for_here_too(settings: Settings) -> None:
     door = Door(replace(settings, api_key="secret"))
 
@@ -175,5 +184,8 @@ def test_a_client_that_leaves_ends_the_work(settings: Settings) -> None:
         await door.app(scope, receive, send)
 
     asyncio.run(asyncio.wait_for(ask_and_leave(), 20))
+    deadline = time.monotonic() + 5
+    while not model.stopped and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert (model.begun, model.stopped, sent) == (1, 1, [])
     assert free(door.line) == READERS

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -28,10 +29,13 @@ from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Citation, Document, Message, Progress, Token
 from assistant.web.chat import MOST_KEPT, NO_SOURCES, ChatPage, _restored
+from assistant.web.limits import TOO_MANY
 from assistant.web.line import BUSY, READERS, WAITING
 from assistant.web.rendering import document_html, linked, safe_markdown, sources_html, unlinked
 from assistant.web.routes import MAX_BODY, Guard, build_routes
 from tests.fakes import HashEmbedder, ScriptedModel
+
+ASKING = gr.Request(Request({"type": "http", "headers": [], "client": ("1.1.1.1", 1)}))
 
 
 def prepared(settings: Settings, model: Any) -> Preparation:
@@ -201,7 +205,7 @@ class TestChatPage:
         self, page: ChatPage, question: str, history: list[dict[str, Any]] | None = None
     ) -> list[tuple[str, str]]:
         async def collect() -> list[tuple[str, str]]:
-            return [state async for state in page.respond(question, history or [])]
+            return [state async for state in page.respond(question, history or [], ASKING)]
 
         return asyncio.run(collect())
 
@@ -279,7 +283,7 @@ class TestChatPage:
         page = ChatPage(settings, prepared(settings, Slow("")))
 
         async def leave() -> None:
-            stream = page.respond(self.QUESTION, [])
+            stream = page.respond(self.QUESTION, [], ASKING)
             task = asyncio.ensure_future(_drain(stream))
             await asyncio.to_thread(reading.wait, 10)
             task.cancel()
@@ -298,12 +302,12 @@ class TestChatPage:
                 await page._line.enter()
             waiting = [asyncio.ensure_future(page._line.enter()) for _ in range(WAITING)]
             await asyncio.sleep(0)
-            last = [state async for state in page.respond(self.QUESTION, [])][-1][0]
+            last = [state async for state in page.respond(self.QUESTION, [], ASKING)][-1][0]
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
             page._line.leave()
-            again = [state async for state in page.respond(self.QUESTION, [])][-1][0]
+            again = [state async for state in page.respond(self.QUESTION, [], ASKING)][-1][0]
             assert "forty minutes" in again
             return last
 
@@ -322,6 +326,11 @@ class TestChatPage:
                 row = database.execute("SELECT verdict, documents, question FROM feedback").fetchone()
             database.close()
             assert row == ("like", '["bread.md"]', question)
+
+    def test_who_asks_too_much_is_told_when_to_come_back(self, settings: Settings, ready: Preparation) -> None:
+        page = ChatPage(replace(settings, questions_a_minute=1), ready)
+        assert "[1]" in self._states(page, self.QUESTION)[-1][0]
+        assert self._states(page, self.QUESTION) == [(TOO_MANY.format(seconds=60), NO_SOURCES)]
 
     def test_the_download_has_the_sources(self, settings: Settings, ready: Preparation) -> None:
         page = ChatPage(settings, ready)

@@ -30,6 +30,7 @@ from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Answer, Citation, Conversation, Finished, Sentence, Turn
 from assistant.web.embed import embed_routes
+from assistant.web.limits import TOO_MANY, Limits
 from assistant.web.line import BUSY, Line, in_thread
 
 SECONDS = 60
@@ -41,25 +42,26 @@ GONE_SECONDS = 0.2
 class Refused(Exception):
     """A request that is not answered: its status and what is wrong."""
 
-    def __init__(self, status: int, message: str, code: str) -> None:
+    def __init__(self, status: int, message: str, code: str, seconds: int = SECONDS) -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status, self.code, self.seconds = status, code, seconds
 
     def response(self) -> Response:
         """The error in OpenAI's shape."""
         kind = "invalid_request_error" if self.status < 429 else "server_error"
         body = {"error": {"message": str(self), "type": kind, "param": None, "code": self.code}}
-        headers = {"Retry-After": str(SECONDS)} if self.status in {429, 503} else {}
+        headers = {"Retry-After": str(self.seconds)} if self.status in {429, 503} else {}
         return JSONResponse(body, status_code=self.status, headers=headers)
 
 
 class Api:
     """The routes; they share the line with the page."""
 
-    def __init__(self, settings: Settings, preparation: Preparation, line: Line) -> None:
+    def __init__(self, settings: Settings, preparation: Preparation, line: Line, limits: Limits) -> None:
         self._settings = settings
         self._preparation = preparation
         self._line = line
+        self._limits = limits
 
     def routes(self) -> list[Route]:
         """`/v1/models` and `/v1/chat/completions`, and those of the compact page."""
@@ -90,6 +92,7 @@ class Api:
             assistant = self.ready()
             body = await _body(request)
             question, conversation = _asked(body)
+            self.count(request)
             await self._enter(request)
         except Refused as refused:
             return refused.response()
@@ -113,6 +116,12 @@ class Api:
             raise Refused(499, "The client went away.", "gone")
         if not entering.result():
             raise Refused(429, BUSY, "rate_limit_exceeded")
+
+    def count(self, request: Request) -> None:
+        """Count a question, and refuse it to who has asked too many."""
+        seconds = self._limits.wait(request)
+        if seconds:
+            raise Refused(429, TOO_MANY.format(seconds=seconds), "rate_limit_exceeded", seconds)
 
     def admit(self, request: Request) -> None:
         """Let pass who has the key, if there is one."""

@@ -23,6 +23,7 @@ from assistant.progress import describe
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Answer, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
+from assistant.web.limits import TOO_MANY, Limits
 from assistant.web.line import BUSY, WAITING, Line, in_thread
 from assistant.web.rendering import (
     closest_html,
@@ -47,11 +48,18 @@ _STATUS = re.compile(r"\*[^*\n]*\*")
 class ChatPage:
     """Builds the page; its methods are what the page calls."""
 
-    def __init__(self, settings: Settings, preparation: Preparation, line: Line | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        preparation: Preparation,
+        line: Line | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self._settings = settings
         self._preparation = preparation
         self._feedback = FeedbackStore(settings.cache, settings.keep_questions)
         self._line = line or Line()
+        self._limits = limits or Limits(settings)
 
     def build(self) -> gr.Blocks:
         """The page, ready to be launched."""
@@ -150,8 +158,14 @@ class ChatPage:
     def _refresh(self) -> tuple[str, gr.Timer]:
         return self._status(), gr.Timer(active=self._preparation.assistant is None)
 
-    async def respond(self, message: str, history: list[dict[str, Any]]) -> AsyncIterator[tuple[str, str]]:
+    async def respond(
+        self, message: str, history: list[dict[str, Any]], request: gr.Request
+    ) -> AsyncIterator[tuple[str, str]]:
         """Answer one question: yields ``(answer so far, sources so far)`` as Markdown and HTML."""
+        seconds = self._limits.wait(request)
+        if seconds:
+            yield TOO_MANY.format(seconds=seconds), NO_SOURCES
+            return
         # until Gradio closes this generator (stop, or the reader left), the model works for it
         stop = Event()
         try:

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 import mcp.types
 from mcp.server.lowlevel import Server
@@ -94,6 +94,7 @@ class Tools:
             return _found(results)
         if name != "ask":
             raise QuestionError(f"There is no tool {name}: use ask or search.")
+        self._api.count(cast(Request, self._server.request_context.request))
         if not await self._line.enter():
             raise QuestionError(BUSY)
         try:

@@ -18,6 +18,7 @@ from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Document
 from assistant.web.api import Api
+from assistant.web.limits import Limits
 from assistant.web.line import Line
 from assistant.web.mcp import Tools
 from assistant.web.routes import MAX_BODY, Guard, Sharing, build_routes, read_asset
@@ -53,9 +54,9 @@ def _launch(settings: Settings, preparation: Preparation) -> Any:
 
     from assistant.web.chat import ChatPage
 
-    line = Line()
-    api = Api(settings, preparation, line)
-    demo = ChatPage(settings, preparation, line).build()
+    line, limits = Line(), Limits(settings)
+    api = Api(settings, preparation, line, limits)
+    demo = ChatPage(settings, preparation, line, limits).build()
     app, _, _ = demo.launch(
         server_name=settings.host,
         server_port=settings.port,
