@@ -35,6 +35,8 @@ _NEGATED = re.compile(
 )
 # what a subject that points back, or an opening word, begins with
 _POINTS_BACK = re.compile(r"(?:This|These|That|Those|Such|It|They|He|She|There|However|Moreover|Also)\b")
+# written like names, but they name no one thing: a document may say "language model" where an answer says "LLM"
+_COMMON = frozenset("AI ML NLP LLM LLMs GPU GPUs CPU CPUs API APIs IT".split())
 _ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
 _LISTED = re.compile(r"(?:[A-Z][\w'’-]+(?:, and |, or |, | and | or |/)?)+")
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|did|may|must|should)\b")
@@ -88,7 +90,7 @@ def _names(claim: str, evidence: Sequence[Stated]) -> bool:
     initials = "".join(word[0] for word in _WORD.findall(f"{claim} {text}")).lower()
     for name in _NAME.findall(claim):
         is_spelt_out = _ABBREVIATION.fullmatch(name) and name.rstrip("s").lower() in initials
-        if not set(stems(name)) <= known and not is_spelt_out:
+        if name not in _COMMON and not set(stems(name)) <= known and not is_spelt_out:
             return False
     return True
 

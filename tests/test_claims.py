@@ -37,6 +37,8 @@ def test_a_claim_must_agree_with_its_evidence(claim: str, disagrees_in: str) -> 
     ("claim", "evidence", "disagrees_in"),
     [
         ("GPT-3 has 175 billion parameters.", [MODELS], ""),
+        ("The GPT-3 LLM, an AI model, has 175 billion parameters.", [MODELS], ""),
+        ("The GPT-3 model by IBM has 175 billion parameters.", [MODELS], "name"),
         ("GPT-4 has 175 billion parameters.", [UNKNOWN, MODELS], "number"),
         ("The parameter count of GPT-4 is not disclosed.", [Stated("It was never disclosed.", "GPT-4", "")], ""),
     ],
