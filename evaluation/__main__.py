@@ -7,7 +7,18 @@ import sys
 
 from assistant.errors import AssistantError
 from assistant.settings import Settings
-from evaluation import answers, citations, conversations, injection, questions, readers, refusals, retrieval, speed
+from evaluation import (
+    answers,
+    citations,
+    conversations,
+    injection,
+    questions,
+    reach,
+    readers,
+    refusals,
+    retrieval,
+    speed,
+)
 from evaluation.data import OWN, SETS
 
 METRICS = {
@@ -17,6 +28,7 @@ METRICS = {
     "curve": (answers.curve, ("nq",)),
     "injection": (injection.run, ()),
     "questions": (questions.run, tuple(OWN)),
+    "reach": (reach.run, tuple(OWN)),
     "readers": (readers.run, ("nq",)),
     "refusals": (refusals.run, refusals.SETS),
     "retrieval": (retrieval.run, SETS),
