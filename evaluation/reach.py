@@ -30,7 +30,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
         retriever = open_retriever(settings)
         vectors = SentenceVectors(retriever.embedder)
         questions = read_questions(half)[:limit]
-        rows = []
+        rows: list[dict[str, Any]] = []
         for number, question in enumerate(questions):
             bar.show(Progress("Searching", number, len(questions), "questions"))
             query = standalone(question.text, question.conversation)
