@@ -53,7 +53,7 @@ RESULTS = 8
 READ_AFRESH = 2
 """Sentences nearest to the question that the model reads once more, behind the passages."""
 FEWEST = 3
-"""An answer of fewer sentences is filled up with the passages' own, where they are near enough to the question."""
+"""An answer of fewer sentences is filled up with the passages' own."""
 LOOKED_UP = 4
 """Passages that a sentence is held against when those found for the question do not support it."""
 QUOTES = 3
@@ -64,7 +64,7 @@ CHOICES = 4
 """Subjects that are named when a question leaves open which it means."""
 OPENING_SIMILARITY = 0.72
 """How near to a question that stands alone a sentence must be to open the answer, before the model reads anything."""
-LOOK_LEAD = 0.5
+LOOK_LEAD = 0.25
 """By how much, in logits, the model must prefer "yes" when it is asked whether a passage answers."""
 
 
@@ -251,7 +251,9 @@ class _Run:
         """The documents' own sentences, where the model said little, or nothing that is supported."""
         if self._text:
             missing = max(0, FEWEST - self._shown_count)
-            quotes = evidence.more(self._query, self._supported, self._said)[:missing]
+            quotes = evidence.following(self._supported[0], self._supported, self._said)
+            quotes += [near for near in evidence.more(self._query, self._supported, self._said) if near not in quotes]
+            quotes = quotes[:missing]
         else:
             # what the model tried to say, and could not prove, still points to the sentences that answer
             near = evidence.nearest([self._query, *withheld])[:QUOTES]

@@ -201,6 +201,17 @@ class Evidence:
         order = [int(i) for i in np.argsort(-cosine - WORDS_SHARE * words - self._rank)]
         return [(self.sentences[i], float(cosine[i])) for i in self._new(order, frozenset())]
 
+    def following(
+        self, sentence: EvidenceSentence, cited: Sequence[EvidenceSentence], said: str
+    ) -> list[EvidenceSentence]:
+        """How its passage goes on behind ``sentence``, without what was ``said`` or cited; in the order of the text."""
+        order = [
+            i
+            for i, other in enumerate(self.sentences)
+            if other.chunk == sentence.chunk and other.start > sentence.start and other not in cited
+        ]
+        return [self.sentences[i] for i in self._new(order, frozenset(stems(plain_text(said))))]
+
     def more(self, question: str, cited: Sequence[EvidenceSentence], said: str) -> list[EvidenceSentence]:
         """What the passages say beside what was ``said``, where it is near the question; best first."""
         cosine = self._similarities(plain_text(question))

@@ -211,6 +211,15 @@ def test_more_is_what_the_passages_say_near_the_question_beside_what_was_said(ev
     assert evidence.more("How long does bread bake?", cited, said) == []
 
 
+def test_a_passage_is_read_on_behind_a_sentence(evidence: Evidence) -> None:
+    water, *_ = evidence.support("Tomatoes need two litres of water every day in summer.")
+    said = "Tomatoes need two litres of water every day in summer. Wet leaves bring mould."
+    assert [sentence.quote for sentence in evidence.following(water, [water], said)] == [
+        "Water them in the morning, never at noon.",
+        "A mulch of straw keeps the soil moist.",
+    ]
+
+
 def test_a_sentence_that_only_points_to_another_document_is_not_quoted() -> None:
     text = "Basil likes warmth. More on basil is in [Herbs](herbs.md). [Sage](sage.md) and basil like warmth and sun."
     evidence = Evidence(found_in(Document("b.md", "Basil", "", text, 0, "")), SentenceVectors(HashEmbedder()))
