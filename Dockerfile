@@ -5,6 +5,8 @@
 # PyTorch's CPU builds can be named with --build-arg PIP_EXTRA_INDEX_URL=…
 FROM python:3.12-slim
 ARG PIP_EXTRA_INDEX_URL=""
+# the engine needs GNU's OpenMP
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 1000 reader && mkdir /data && chown reader /data
 WORKDIR /app
 COPY requirements.txt .

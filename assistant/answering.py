@@ -14,7 +14,7 @@ from dataclasses import replace
 from threading import Event
 
 from assistant.chunking import plain_text
-from assistant.claims import stands_alone
+from assistant.claims import Stated, speaks_of, stands_alone
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.errors import QuestionError
@@ -231,10 +231,11 @@ class _Run:
     def _opening(self, evidence: Evidence) -> EvidenceSentence | None:
         """The sentence of the documents that a reader sees at once, before the model's, where one is sure to answer."""
         nearest = evidence.nearest([self._query])[:1] if self._query == self._question else []
-        return next(
-            (near for near, cosine in nearest if cosine >= OPENING_SIMILARITY and stands_alone(plain_text(near.quote))),
-            None,
-        )
+        for near, cosine in nearest:
+            stated = Stated(plain_text(near.quote), near.chunk.heading_path, "")
+            if cosine >= OPENING_SIMILARITY and stands_alone(stated.sentence) and speaks_of(self._question, stated):
+                return near
+        return None
 
     def _looked_up(self, sentence: str) -> tuple[list[EvidenceSentence], tuple[SearchResult, ...]]:
         """What supports a sentence elsewhere in the documents, and the passages that this is in."""

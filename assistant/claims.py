@@ -62,6 +62,18 @@ def stands_alone(sentence: str) -> bool:
     return sentence.endswith((".", "!")) and not _POINTS_BACK.match(sentence)
 
 
+def speaks_of(names_in: str, stated: Stated) -> bool:
+    """Whether every name and number of a question stands in the sentence or the headings above it."""
+    text = f"{stated.sentence} {stated.headings}"
+    known = set(stems(text))
+    named = [name for name in _NAME.findall(names_in) if name not in _COMMON]
+    return (
+        all(set(stems(name)) <= known for name in named)
+        and numbered_names(names_in) <= numbered_names(text)
+        and numbers(names_in) <= numbers(text)
+    )
+
+
 def numbered_names(text: str) -> frozenset[str]:
     """The names in ``text`` that carry a number, such as GPT-4 or DINOv2, in lower case."""
     return frozenset(name.rstrip(".").lower() for name in _NUMBERED_NAME.findall(text))

@@ -158,7 +158,8 @@ def _disk(settings: Settings) -> Finding:
 
 def _widget(_: Settings) -> Finding:
     """The line that puts the bubble on a page, and lets a browser run exactly this version of it and no other."""
-    digest = hashlib.sha384(files("assistant.web").joinpath("widget.js").read_bytes()).digest()
+    served = files("assistant.web").joinpath("widget.js").read_text(encoding="utf-8").encode()
+    digest = hashlib.sha384(served).digest()
     integrity = base64.b64encode(digest).decode()
     source = f"https://YOUR-HOST/widget.js?v={digest.hex()[:8]}"
     return Finding("widget", True, f'<script src="{source}" integrity="sha384-{integrity}" crossorigin defer></script>')

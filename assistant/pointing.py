@@ -2,8 +2,8 @@
 
 The decision is deterministic and costs nothing. It reads no grammar and is made to be seldom wrong: only short
 questions without any name count, in which "this" or "that" stands before a noun behind a preposition or a verb, or
-"it" or "they" has nothing to stand for. Most questions that could mean several things are not noticed ("the actor",
-"the loan"). For English.
+nothing stands before "it" or "they" that these could mean. Most questions that could mean several things are not
+noticed ("the actor", "the loan"). For English.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from assistant.words import content_words
 
 MOST_WORDS = 12
 """A longer question says enough to be searched for."""
-FEWEST_OTHER = 2
-"""With so many content words, "it" has something to stand for."""
 
 _NAME = re.compile(r"(?<!^)(?<![.!?] )\b(?!I\b|I['’]|AI\b|LLMs?\b)[A-Z][\w'’.-]+|\b\w*\d\w*")
 _POINTING = re.compile(
     r"(?:^|\b(?:of|in|for|by|with|on|to|from|about|is|are|was|were|does|do|did|can|could|has|have|tell me)\s)"
-    r"(?:this|that|these|those)\s+(?!(?:is|are|was|were|mean|means|way|time|year|years|week|month|season|world|century|kind|sort|all|one)\b)[a-z]+",
+    r"(?:this|that)\s+(?!(?:is|are|was|were|mean|means|way|time|year|years|week|month|season|world|century|kind|sort|all|one)\b)[a-z]+",
     re.IGNORECASE,
 )
+# behind its subject, as the suggestions put it that are made here
+_NAMED = re.compile(r"\([^()]+\)\s*$")
 _PRONOUN = re.compile(r"\b(?:it|they|them|he|him|she|her)\b", re.IGNORECASE)
 _GENERIC = frozenset(
     "work works cost costs made make makes use used mean means get gets big large old new good best much long often "
@@ -33,9 +33,9 @@ _GENERIC = frozenset(
 
 def points_at_nothing(question: str, conversation: Conversation) -> bool:
     """Whether ``question``, asked first, leaves open what it is about."""
-    if conversation or len(question.split()) > MOST_WORDS or _NAME.search(question):
+    if conversation or len(question.split()) > MOST_WORDS or _NAME.search(question) or _NAMED.search(question):
         return False
     if _POINTING.search(question):
         return True
-    others = [word for word in content_words(_PRONOUN.sub(" ", question)) if word not in _GENERIC]
-    return bool(_PRONOUN.search(question)) and len(others) < FEWEST_OTHER
+    pronoun = _PRONOUN.search(question)
+    return bool(pronoun) and not set(content_words(question[: pronoun.start() if pronoun else 0])) - _GENERIC

@@ -183,6 +183,12 @@ def _line(text: str) -> str:
     return text
 
 
+def _ascii(text: str) -> str:
+    if not text.isascii():  # it travels in a header
+        raise ValueError
+    return _line(text)
+
+
 def _questions(text: str) -> tuple[str, ...]:
     return tuple(question.strip() for question in _line(text).split("|") if question.strip())
 
@@ -214,7 +220,7 @@ PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "questions": (_questions, "questions separated by |"),
     "contact": (_line, _ONE_LINE),
     "model_name": (_line, _ONE_LINE),
-    "model_key": (_line, _ONE_LINE),
+    "model_key": (_ascii, "one line of ASCII characters"),
     "api_key": (_line, _ONE_LINE),
     "keep_questions": (_boolean, "1 or 0"),
     "proxies": (_integer(0, 10), "how many proxies of yours stand in front, a whole number from 0 to 10"),

@@ -45,7 +45,10 @@ HEAVY = ("torch", "transformers", "gradio", "faiss", "sentence_transformers")
 ENVIRONMENT = {
     "assistant.settings": {"os.environ": "all settings are read here"},
     "assistant.embedding": {"TOKENIZERS_PARALLELISM": "written, for a library that is configured by it"},
-    "assistant.web.server": {"GRADIO_ANALYTICS_ENABLED": "written, for a library that is configured by it"},
+    "assistant.web.server": {
+        "GRADIO_ANALYTICS_ENABLED": "written, for a library that is configured by it",
+        "FORWARDED_ALLOW_IPS": "written, for a library that is configured by it",
+    },
     "assistant.web.routes": {"SPACE_HOST": "set by the hub on a Space; nobody chooses it"},
     "assistant.hub": {
         "HF_ENDPOINT": "the hub client's own variable, which an owner has set for it",

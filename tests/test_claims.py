@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.claims import Stated, disagreement, numbered_names
+from assistant.claims import Stated, disagreement, numbered_names, speaks_of
 
 TELEGRAPH = Stated(
     "In 1895 Marconi sent signals over two kilometres, while Popov showed a receiver in Russia.",
@@ -45,6 +45,15 @@ def test_a_claim_must_agree_with_its_evidence(claim: str, disagrees_in: str) -> 
 )
 def test_evidence_of_two_sentences(claim: str, evidence: list[Stated], disagrees_in: str) -> None:
     assert disagreement(claim, evidence) == disagrees_in
+
+
+def test_a_sentence_speaks_of_what_a_question_names() -> None:
+    assert speaks_of("How many parameters has GPT-3?", MODELS)
+    assert speaks_of("how many parameters does an AI model have", MODELS)
+    assert not speaks_of("How many parameters has GPT-4?", MODELS)
+    assert not speaks_of("how many parameters did gpt-4 have", MODELS)
+    assert not speaks_of("How many parameters do models of Google have?", MODELS)
+    assert not speaks_of("Which models have 70 billion parameters?", MODELS)
 
 
 def test_names_that_carry_numbers_are_told_apart() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
+import gradio as gr
 import pytest
+from starlette.requests import Request
 
 from assistant.settings import Settings
 from assistant.web import limits
@@ -22,9 +21,10 @@ class Clock:
         return self.now
 
 
-def asking(peer: str | None, forwarded: str = "") -> Any:
-    headers: Mapping[str, str] = {"x-forwarded-for": forwarded} if forwarded else {}
-    return SimpleNamespace(client=SimpleNamespace(host=peer) if peer else None, headers=headers)
+def asking(peer: str | None, *forwarded: str) -> Request:
+    """A request from ``peer``, with one header line each of those."""
+    headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
+    return Request({"type": "http", "headers": headers, "client": (peer, 1) if peer else None})
 
 
 def made(clock: Clock | None = None, **settings: int) -> Limits:
@@ -65,6 +65,8 @@ def test_a_forged_header_counts_only_behind_a_named_proxy() -> None:
     assert behind.wait(asking("10.0.0.1", "9.9.9.1")) == 0
     assert behind.wait(asking("10.0.0.1", "forged, 7.7.7.7, 9.9.9.1")) > 0, "what the proxy saw stands last"
     assert behind.wait(asking("10.0.0.1", "9.9.9.2")) == 0
+    assert behind.wait(asking("10.0.0.1", "8.8.8.8", "9.9.9.1")) > 0, "nor does a line before the proxy's own count"
+    assert behind.wait(gr.Request(asking("10.0.0.1", "7.7.7.7", "9.9.9.1"))) > 0
     two = made(questions_a_minute=1, proxies=2)
     assert two.wait(asking("10.0.0.1", "9.9.9.1, 10.0.0.2")) == 0
     assert two.wait(asking("10.0.0.1", "forged, 9.9.9.1, 10.0.0.3")) > 0
@@ -78,6 +80,8 @@ def test_a_forged_header_counts_only_behind_a_named_proxy() -> None:
         ("::ffff:1.2.3.4", "1.2.3.4"),
         ("fe80::1%eth0", "fe80::2"),
         ("nonsense", "nonsense"),
+        ("1.2.3.4:5678", "1.2.3.4"),
+        ("[2001:db8::1]:443", "2001:db8::2"),
         (None, None),
     ],
 )

@@ -167,6 +167,7 @@ def test_after_the_first_token_nothing_is_asked_again() -> None:
         ((200, "<html>hello</html>"), "no answer in the OpenAI format"),
         ((200, ""), "no answer in the OpenAI format"),
         ((200, "data: {broken\n\n"), "no answer in the OpenAI format"),
+        ((200, 'data: {"error": {"message": "out of memory"}}\n\n'), "refuses (out of memory)"),
         ((200, 'data: {"choices": [7]}\n\n'), "no answer in the OpenAI format"),
     ],
 )
@@ -183,6 +184,11 @@ def test_a_server_that_is_gone_is_said_with_the_remedy() -> None:
     for ask in (lambda: RemoteModel(address), lambda: written(RemoteModel(address, "chef"))):
         with pytest.raises(ModelError, match="start its server, or set ASSISTANT_MODEL"):
             ask()
+
+
+def test_what_is_no_address_is_said_too() -> None:
+    with pytest.raises(ModelError, match="does not answer"):
+        written(RemoteModel("http://[::1/v1", "chef"))
 
 
 def test_a_silent_server_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:

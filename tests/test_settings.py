@@ -199,7 +199,7 @@ def test_the_key_is_never_shown() -> None:
         read(model_key=f"{SECRET}\nand more")
     message = str(caught.value)
     assert message.startswith("ASSISTANT_MODEL_KEY is (hidden)")
-    assert "one line of text" in message
+    assert "one line of ASCII characters" in message
     assert SECRET not in message
     assert caught.value.__suppress_context__
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,7 +24,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from assistant.answering import Assistant
-from assistant.index import KnowledgeIndex
+from assistant.index import KnowledgeIndex, Topic
 from assistant.indexing import build
 from assistant.retrieval import Retriever
 from assistant.settings import Settings
@@ -31,7 +33,15 @@ from assistant.types import Citation, Document, Message, Progress, Token
 from assistant.web.chat import MOST_KEPT, NO_SOURCES, ChatPage, _restored
 from assistant.web.limits import TOO_MANY
 from assistant.web.line import BUSY, READERS, WAITING
-from assistant.web.rendering import document_html, linked, safe_markdown, sources_html, unlinked
+from assistant.web.rendering import (
+    document_html,
+    linked,
+    next_html,
+    safe_markdown,
+    sources_html,
+    topics_html,
+    unlinked,
+)
 from assistant.web.routes import MAX_BODY, Guard, build_routes
 from tests.fakes import HashEmbedder, ScriptedModel
 
@@ -87,7 +97,7 @@ def test_health_says_starting_then_ready(settings: Settings, ready: Preparation)
 def test_a_document_opens_at_the_place(client: TestClient, ready: Preparation) -> None:
     assert ready.assistant is not None
     answer = ready.assistant.ask("How long does bread bake, and at how many degrees?")
-    (citation,) = answer.citations
+    citation = answer.citations[0]
     page = client.get("/" + citation.address.split("#")[0])
     assert page.status_code == 200
     assert "<mark id='place'>Bread bakes for forty minutes at 230 degrees.</mark>" in page.text
@@ -138,6 +148,39 @@ def test_listed_sites_may_frame_and_call(ready: Preparation, settings: Settings)
 def test_foreign_origins_are_refused(client: TestClient, origin: str) -> None:
     assert client.post("/echo", headers={"Origin": origin}).status_code == 403
     assert client.post("/echo", headers={"Origin": "http://127.0.0.1:7860"}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example:7860", "127.0.0.1.evil.example", "10.0.0.1", "[::2]:7860"])
+def test_a_name_that_was_made_to_lead_here_is_refused(
+    client: TestClient, ready: Preparation, settings: Settings, host: str
+) -> None:
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    assert client.get("/healthz", headers=headers).status_code == 403
+    assert "ASSISTANT_PROXIES" in client.get("/healthz", headers=headers).text
+    for own in ("localhost:7860", "127.0.0.1", "[::1]:7860"):
+        assert client.get("/healthz", headers={"Host": own}).status_code == 200
+    with _client(replace(settings, proxies=1), ready) as behind:
+        assert behind.get("/healthz", headers=headers).status_code == 200
+
+
+def test_topics_are_listed_with_links_and_as_text(client: TestClient, settings: Settings, ready: Preparation) -> None:
+    page = client.get("/topics")
+    assert page.status_code == 200
+    assert "<h2>Garden</h2>" in page.text
+    assert "<a href='documents/garden/tomatoes.md'>Growing tomatoes</a> How to grow tomatoes on a balcony." in page.text
+    hostile = Topic("a'b<i>.md", "<script>alert(1)</script>", "<img src=x onerror=alert(1)>")
+    shown = topics_html({"<b>": [hostile]})
+    assert not re.search(r"<(script|img|b|i)\b", shown)
+    assert "documents/a%27b%3Ci%3E.md" in shown
+    shutil.rmtree(settings.index)
+    assert client.get("/topics").status_code == 503
+
+
+def test_questions_to_go_on_with_are_links_and_text() -> None:
+    shown = next_html(["Why '<b>' & not \"x\"?"])
+    assert "<b>" not in shown
+    assert "href='?ask=Why%20%27%3Cb%3E%27%20%26%20not%20%22x%22%3F'" in shown
+    assert next_html([]) == ""
 
 
 def test_huge_bodies_are_refused(client: TestClient) -> None:

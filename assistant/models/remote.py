@@ -68,7 +68,7 @@ class RemoteModel:
             if reply.status_code != httpx.codes.OK:
                 raise self._refusal(reply.status_code, reply.text)
             names = [str(model["id"]) for model in reply.json()["data"]]
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise self._gone(error) from error
         except (ValueError, KeyError, TypeError) as error:
             raise self._nonsense() from error
@@ -158,7 +158,10 @@ class RemoteModel:
 
     def _text(self, data: str) -> str:
         try:
-            choices = json.loads(data)["choices"]
+            event = json.loads(data)
+            if event.get("error"):
+                raise self._refusal(0, str(event["error"].get("message", event["error"])))
+            choices = event["choices"]
             return str(choices[0]["delta"].get("content") or "") if choices else ""
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise self._nonsense() from error
@@ -179,8 +182,11 @@ class RemoteModel:
                             has_begun = True
                             yield line
                     return
+                except (httpx.InvalidURL, UnicodeError) as error:
+                    raise self._gone(error) from error
                 except httpx.HTTPError as error:
-                    if has_begun or wait is None:
+                    # a server that is slow would only have more to do
+                    if has_begun or wait is None or isinstance(error, httpx.ReadTimeout):
                         raise self._gone(error) from error
                     await asyncio.sleep(wait)
 
@@ -195,7 +201,8 @@ class RemoteModel:
         if status in _REFUSED:
             return ModelError(f"The server at {self._address} refuses the key: set ASSISTANT_MODEL_KEY to its own.")
         reason = " ".join(body.split())[:200]
-        return ModelError(f"The server at {self._address} refuses ({status}: {reason}): see what its log says.")
+        code = f"{status}: " if status else ""
+        return ModelError(f"The server at {self._address} refuses ({code}{reason}): see what its log says.")
 
     def _nonsense(self) -> ModelError:
         return ModelError(

@@ -60,11 +60,14 @@
   new MutationObserver(() => {
     for (const list of document.querySelectorAll("#chat .examples[role=list]")) list.setAttribute("role", "group");
   }).observe(document, { childList: true, subtree: true });
-  const asked = new URLSearchParams(location.search).get("ask");
-  if (asked) {
-    history.replaceState(null, "", location.pathname);
-    return ask(asked);
-  }
   const kept = storage?.getItem(KEY);
   if (kept) restore(kept);
+  const address = new URL(location);
+  const asked = address.searchParams.get("ask");
+  if (asked) {
+    address.searchParams.delete("ask");
+    history.replaceState(null, "", address);
+    const askBehind = () => (kept && !document.querySelector("#chat .message") ? setTimeout(askBehind, 50) : ask(asked));
+    askBehind();
+  }
 })();

@@ -8,6 +8,8 @@ sixth version are taken by their first half, which one person has whole. This mo
 from __future__ import annotations
 
 import ipaddress
+import math
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -34,8 +36,12 @@ class Asking(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Found by names in lower case."""
+        """Its ``items`` have every line, a name more than once if need be."""
         ...
+
+
+# behind an address of the fourth version, or behind brackets
+_PORT = re.compile(r"^(\[.*\]|[\d.]+):\d+$")
 
 
 @dataclass(slots=True)
@@ -69,7 +75,7 @@ class Limits:
         ]
         waits = [window.start + length - now for window, length, most in windows if window.count >= most]
         if waits:
-            return max(1, round(max(waits)))
+            return max(1, math.ceil(max(waits)))
         for window, _, _ in windows:
             window.count += 1
         return 0
@@ -86,10 +92,12 @@ class Limits:
     def _address(self, request: Asking) -> str:
         """Each trusted proxy adds at the end whom it saw; what stands before that, anybody can have written."""
         peer = str(getattr(request.client, "host", "unknown"))
-        seen = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",")]
+        # a proxy may add to the line that it got, or add a line of its own
+        lines = [value for name, value in request.headers.items() if name.lower() == "x-forwarded-for"]
+        seen = [part.strip() for part in ",".join(lines).split(",")]
         text = seen[-self._proxies] if 0 < self._proxies <= len(seen) else peer
         try:
-            address = ipaddress.ip_address(text.strip("[]").split("%")[0])
+            address = ipaddress.ip_address(_PORT.sub(r"\1", text).strip("[]").split("%")[0])
         except ValueError:
             return peer
         if isinstance(address, ipaddress.IPv6Address) and not address.ipv4_mapped:

@@ -15,7 +15,7 @@ from typing import Any, cast
 import mcp.types
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
@@ -27,6 +27,8 @@ from assistant.web.api import Api, Refused, cited
 from assistant.web.line import BUSY, Line, in_thread
 
 MOST_RESULTS = 20
+SEARCHES = 2
+"""Searches at the same time; they keep a core busy each."""
 _QUESTION = {"type": "string", "description": "One question in plain words."}
 _CITATION = {"type": "object", "description": "number, document, title, quote, lines and address of its source"}
 TOOLS = (
@@ -41,6 +43,7 @@ TOOLS = (
                 "answer": {"type": "string"},
                 "refused": {"type": "boolean"},
                 "citations": {"type": "array", "items": _CITATION},
+                "suggestions": {"type": "array", "items": {"type": "string"}},
             },
             "required": ["answer", "refused", "citations"],
         },
@@ -74,6 +77,7 @@ class Tools:
     def __init__(self, settings: Settings, api: Api, line: Line) -> None:
         self._api = api
         self._line = line
+        self._searching = asyncio.Semaphore(SEARCHES)
         self._server: Server[None, Any] = Server("groundwork", instructions=settings.greeting)
         self._server.list_tools()(self._list)  # type: ignore[no-untyped-call]
         self._server.call_tool()(self._call)
@@ -89,12 +93,13 @@ class Tools:
         """What is raised here reaches the client as the tool's error, with its message."""
         assistant = self._api.ready()
         question = checked(str(arguments["question"]))
+        self._api.count(cast(Request, self._server.request_context.request))
         if name == "search":
-            results = await asyncio.to_thread(assistant.retriever.search, question, int(arguments.get("count", 5)))
+            async with self._searching:
+                results = await asyncio.to_thread(assistant.retriever.search, question, int(arguments.get("count", 5)))
             return _found(results)
         if name != "ask":
             raise QuestionError(f"There is no tool {name}: use ask or search.")
-        self._api.count(cast(Request, self._server.request_context.request))
         if not await self._line.enter():
             raise QuestionError(BUSY)
         try:
@@ -112,7 +117,12 @@ async def _answer(assistant: Assistant, question: str) -> Answer:
 def _answered(answer: Answer) -> Result:
     sources = [f"[{c.number}] {c.title}, {c.address}: “{' '.join(c.quote.split())}”" for c in answer.citations]
     text = "\n".join([answer.text, *([""] if sources else []), *sources])
-    data = {"answer": answer.text, "refused": answer.refused, "citations": cited(answer.citations)}
+    data = {
+        "answer": answer.text,
+        "refused": answer.refused,
+        "citations": cited(answer.citations),
+        "suggestions": list(answer.suggestions),
+    }
     return [mcp.types.TextContent(type="text", text=text)], data
 
 
@@ -139,7 +149,10 @@ class _Endpoint:
         except Refused as refused:
             await refused.response()(scope, receive, send)
             return
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:  # nobody is there to be told
+            return
 
         async def replayed() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
@@ -152,7 +165,9 @@ class _Endpoint:
             leaving.cancel()
             if not answering.done():
                 answering.cancel()
-            await asyncio.gather(answering, leaving, return_exceptions=True)
+            await asyncio.wait({answering, leaving})
+        if not answering.cancelled():
+            answering.result()
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         manager = StreamableHTTPSessionManager(self._server, json_response=True, stateless=True)

@@ -72,8 +72,11 @@ def build_routes(settings: Settings, preparation: Preparation) -> list[Route]:
     def topics(_: Request) -> Response:
         if preparation.assistant is None:
             return _page(settings.title, "./", "Topics", "<h1>Topics</h1><p>The documents are being read.</p>", 503)
-        with preparation.assistant.retriever.index.snapshot() as snapshot:
-            return _page(settings.title, "./", "Topics", topics_html(snapshot.topics()))
+        try:
+            with preparation.assistant.retriever.index.snapshot() as snapshot:
+                return _page(settings.title, "./", "Topics", topics_html(snapshot.topics()))
+        except KnowledgeIndexError as error:
+            return _page(settings.title, "./", "Topics", f"<h1>Topics</h1><p>{html.escape(str(error))}</p>", 503)
 
     def style(_: Request) -> Response:
         return Response(read_asset("document.css"), media_type="text/css")
@@ -119,12 +122,17 @@ def _page(site: str, root: str, title: str, body: str, status: int = 200) -> HTM
     return HTMLResponse(page, status_code=status, headers={"Content-Security-Policy": policy})
 
 
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+"""What this machine is called by those who use it."""
+
+
 class Guard:
     """ASGI middleware: security headers on every response; foreign origins, closed doors and huge bodies refused."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._sites = settings.sites
+        self._is_local = settings.host in LOCAL and not settings.proxies
         self._own_host = os.environ.get("SPACE_HOST", "") if settings.on_spaces else ""
         ancestors = f"frame-ancestors {' '.join(settings.frame_ancestors)}"
         self._ancestors = ancestors
@@ -145,6 +153,8 @@ class Guard:
     def _refusal(self, scope: Scope) -> Response | None:
         request = Request(scope)
         path = scope["path"]
+        if not self._is_called_by_name(request):
+            return _error(403, "Ask for it as localhost, or set ASSISTANT_PROXIES if a proxy of yours stands in front.")
         if path.startswith(CLOSED):
             return _error(404, "There is nothing here.")
         length = request.headers.get("content-length", "0")
@@ -153,6 +163,11 @@ class Guard:
         if not self._is_welcome(request):
             return _error(403, "This site may not call this assistant.")
         return None
+
+    def _is_called_by_name(self, request: Request) -> bool:
+        """On this machine only, a name that somebody else's name server made to lead here is no name of ours."""
+        host = request.headers.get("host", "localhost")
+        return not self._is_local or urlsplit(f"//{host}").hostname in LOCAL
 
     def _is_welcome(self, request: Request) -> bool:
         """Whether the page that sent the request is ours or a listed one; programs send no Origin."""
@@ -202,7 +217,7 @@ class Sharing:
         request = Request(scope)
         origin = request.headers.get("origin", "")
         allowed = [(b"access-control-allow-origin", origin.encode()), (b"vary", b"Origin")]
-        shared = allowed if origin in self._sites else []
+        shared = allowed if origin in self._sites else allowed[1:]
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -212,7 +227,7 @@ class Sharing:
                 message = {**message, "headers": [*headers, *shared]}
             await send(message)
 
-        if request.method == "OPTIONS" and shared:
+        if request.method == "OPTIONS" and origin in self._sites:
             wanted = request.headers.get("access-control-request-headers", "")
             shared = [
                 *shared,

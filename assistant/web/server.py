@@ -33,6 +33,8 @@ def serve(settings: Settings) -> None:
     _check_knowledge(settings)
     _check_port(settings)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # whom a forwarded address is believed is decided in `limits`, and not by the server below Gradio
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
     with ProgressBar() as bar:
         preparation = Preparation(settings, bar.show)
         preparation.start()

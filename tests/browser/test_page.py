@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gradio_client import Client
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import MINUTES
@@ -99,6 +100,31 @@ def test_a_like_is_kept_and_the_conversation_is_downloaded(page: Page, site: tup
     assert download.value.suggested_filename == "conversation.md"
     assert "## How long should I boil an egg?" in text
     assert "I do not know" in text
+
+
+def test_what_to_ask_next_is_asked_with_a_click(page: Page) -> None:
+    _ask(page, "What is transfer learning?")
+    _finished(page)
+    suggestion = page.locator("#sources .next a").first
+    expect(suggestion).to_be_visible(timeout=MINUTES)
+    question = suggestion.inner_text()
+    suggestion.click()
+    expect(page.locator("#chat .user.message").last).to_contain_text(question, timeout=MINUTES)
+    _finished(page)
+
+
+def test_a_question_in_the_address_is_asked(page: Page, site: tuple[str, Path, str]) -> None:
+    page.goto(f"{site[0]}/?ask=How%20long%20should%20I%20boil%20an%20egg%3F&other=1")
+    expect(page.locator("#chat")).to_contain_text("I do not know", timeout=MINUTES)
+    assert page.url == f"{site[0]}/?other=1"
+
+
+def test_the_official_client_of_gradio(site: tuple[str, Path, str]) -> None:
+    client = Client(site[0], verbose=False)
+    answer, sources = client.predict("What is transfer learning?", api_name="/chat")
+    assert "[[1]](documents/" in answer
+    assert "<mark>" in sources
+    client.close()
 
 
 def test_a_conversation_survives_a_reload_until_it_is_started_over(
