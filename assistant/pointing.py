@@ -15,6 +15,8 @@ from assistant.words import content_words
 
 MOST_WORDS = 12
 """A longer question says enough to be searched for."""
+FEWEST_OTHER = 2
+"""With so many content words, a question says enough."""
 
 _NAME = re.compile(r"(?<!^)(?<![.!?] )\b(?!I\b|I['’]|AI\b|LLMs?\b)[A-Z][\w'’.-]+|\b\w*\d\w*")
 _POINTING = re.compile(
@@ -38,4 +40,7 @@ def points_at_nothing(question: str, conversation: Conversation) -> bool:
     if _POINTING.search(question):
         return True
     pronoun = _PRONOUN.search(question)
-    return bool(pronoun) and not set(content_words(question[: pronoun.start() if pronoun else 0])) - _GENERIC
+    if not pronoun:
+        return False
+    before, others = (set(content_words(text)) - _GENERIC for text in (question[: pronoun.start()], question))
+    return not before and len(others - {pronoun[0].lower()}) < FEWEST_OTHER
