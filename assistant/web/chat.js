@@ -14,7 +14,8 @@
   let isKept = true;
 
   const keep = () => {
-    if (isKept && box("kept")?.value) storage?.setItem(KEY, box("kept").value);
+    const text = box("kept")?.value;
+    if (isKept && text && text !== "[]") storage?.setItem(KEY, text);
   };
   const restore = (text) => {
     // filled by the server as soon as the page listens
@@ -29,8 +30,11 @@
     if (!field || !button || !box("kept")?.value) return setTimeout(ask, 50, question);
     field.value = question;
     field.dispatchEvent(new Event("input", { bubbles: true }));
-    // the page takes the text over before it is sent
-    setTimeout(() => button.click(), 50);
+    // the page takes the text over before it is sent, and empties the field when it is; a page that just woke up does not
+    setTimeout(() => {
+      button.click();
+      setTimeout(() => field.value === question && ask(question), 3000);
+    }, 100);
   };
   const startOver = () => {
     isKept = false;

@@ -43,7 +43,7 @@ def test_the_lines_for_python(block: str, site: tuple[str, Path, str], tmp_path:
     said = run([sys.executable, "-c", code], tmp_path, XDG_CACHE_HOME=str(tmp_path))
     assert "[1]" in said
     assert "transfer" in said.lower()
-    assert len(block.strip().splitlines()) <= 5
+    assert len([line for line in block.splitlines() if line]) <= 5
 
 
 @pytest.mark.parametrize("block", blocks("From your code", "sh"))
