@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gradio_client import Client
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import MINUTES
@@ -119,14 +119,6 @@ def test_a_question_in_the_address_is_asked(page: Page, site: tuple[str, Path, s
     assert page.url == f"{site[0]}/?other=1"
 
 
-def test_the_official_client_of_gradio(site: tuple[str, Path, str]) -> None:
-    client = Client(site[0], verbose=False)
-    answer, sources = client.predict("What is transfer learning?", api_name="/chat")
-    assert "[[1]](documents/" in answer
-    assert "<mark>" in sources
-    client.close()
-
-
 def test_a_conversation_survives_a_reload_until_it_is_started_over(
     browser: Browser, site: tuple[str, Path, str]
 ) -> None:
@@ -137,6 +129,7 @@ def test_a_conversation_survives_a_reload_until_it_is_started_over(
     _ask(page, "How long should I boil an egg?")
     _finished(page)
     expect(page.locator("#chat")).to_contain_text("I do not know", timeout=MINUTES)
+    expect(page.locator("#kept textarea")).to_have_value(re.compile("I do not know"))
     page.reload()
     expect(page.locator("#chat")).to_contain_text("I do not know", timeout=MINUTES)
     _ask(page, "What is the capital of France?")

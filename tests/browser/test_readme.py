@@ -46,6 +46,16 @@ def test_the_lines_for_python(block: str, site: tuple[str, Path, str], tmp_path:
     assert len([line for line in block.splitlines() if line]) <= 5
 
 
+def test_the_official_client_of_gradio(site: tuple[str, Path, str], tmp_path: Path) -> None:
+    code = (
+        "import json, sys; from gradio_client import Client; "
+        "print(json.dumps(Client(sys.argv[1], verbose=False).predict('What is transfer learning?', api_name='/chat')))"
+    )
+    answer, sources = json.loads(run([sys.executable, "-c", code, site[0]], tmp_path).splitlines()[-1])
+    assert "[[1]](documents/" in answer
+    assert "<mark>" in sources
+
+
 @pytest.mark.parametrize("block", blocks("From your code", "sh"))
 def test_the_lines_for_a_shell(block: str, site: tuple[str, Path, str], tmp_path: Path) -> None:
     said = json.loads(run(["sh", "-c", block.replace("localhost:7860", site[0].removeprefix("http://"))], tmp_path))
