@@ -11,11 +11,15 @@
       return null;
     }
   })();
-  let isKept = true;
+  const kept = storage?.getItem(KEY);
+  // not before what was kept is back
+  let isKept = !kept;
 
   const keep = () => {
     const text = box("kept")?.value;
-    if (isKept && text && text !== "[]") storage?.setItem(KEY, text);
+    if (!isKept || !text) return;
+    if (text === "[]") storage?.removeItem(KEY);
+    else storage?.setItem(KEY, text);
   };
   const restore = (text) => {
     // filled by the server as soon as the page listens
@@ -23,6 +27,7 @@
     box("kept").value = text;
     box("kept").dispatchEvent(new Event("input", { bubbles: true }));
     document.querySelector("#restore").click();
+    isKept = true;
   };
   const ask = (question) => {
     const field = document.querySelector("#question textarea");
@@ -64,7 +69,6 @@
   new MutationObserver(() => {
     for (const list of document.querySelectorAll("#chat .examples[role=list]")) list.setAttribute("role", "group");
   }).observe(document, { childList: true, subtree: true });
-  const kept = storage?.getItem(KEY);
   if (kept) restore(kept);
   const address = new URL(location);
   const asked = address.searchParams.get("ask");
