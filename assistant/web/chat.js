@@ -1,5 +1,6 @@
 // The one script of the page: keeps the conversation in the reader's browser, and saves it as a file. The server has it
-// ready in two hidden text boxes. It asks what a link or the address says (?ask=…), and mends what Gradio tells screen readers: its examples are buttons, and no list.
+// ready in two hidden text boxes. It asks what a link or the address says (?ask=…), and mends what Gradio tells screen
+// readers: its examples are buttons, and no list.
 (() => {
   const KEY = "groundwork-conversation";
   const box = (id) => document.querySelector(`#${id} textarea, #${id} input`);
