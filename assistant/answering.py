@@ -156,7 +156,7 @@ class _Run:
         self._results: tuple[SearchResult, ...] = ()
         self._citations: list[Citation] = []
         self._supported: list[EvidenceSentence] = []
-        self._text = self._said = ""
+        self._text = ""
         self._withheld = self._shown_count = 0
         self._suggestions: tuple[str, ...] = ()
         self._retrieve_ms = 0.0
@@ -294,12 +294,16 @@ class _Run:
         sentence = re.sub(r"\[(\d+)\]", r"(\1)", sentence)
         text = f"{lead or ' ' * bool(self._text)}{sentence} {marks}"
         self._text += text
-        self._said += f"{lead or ' ' * bool(self._said)}{sentence}"
         self._shown_count += 1
         self._supported += supported
         if self._first_sentence_ms is None:
             self._first_sentence_ms = self._elapsed()
         return Sentence(text, tuple(citations))
+
+    @property
+    def _said(self) -> str:
+        """The answer so far, without its citations."""
+        return re.sub(r" (?:\[\d+\])+", "", self._text)
 
     def _cited(self, evidence: EvidenceSentence) -> Citation:
         """The citation of this evidence: the one it has, or the next number."""

@@ -99,7 +99,7 @@ def _embedder(settings: Settings) -> Finding:
 
 
 def _model(settings: Settings) -> Finding:
-    if settings.model.startswith(("http://", "https://")):
+    if settings.is_model_remote:
         return _remote_model(settings)
     weights = TABLE.get(settings.model)
     if not weights:

@@ -116,6 +116,7 @@ class Evidence:
 
     def __init__(self, results: Sequence[SearchResult], vectors: SentenceVectors) -> None:
         self._embedder = vectors.embedder
+        self._cosines: dict[str, Vectors] = {}
         self.sentences: list[EvidenceSentence] = []
         rank: list[float] = []
         usable: list[bool] = []
@@ -142,8 +143,10 @@ class Evidence:
         strength = self.strength(query)
         if not self.sentences or strength < ENOUGH:
             return False
+        if strength >= SURE:
+            return True
         nearest = self.nearest([query])
-        return strength >= SURE or (bool(nearest) and look(nearest[0][0].chunk))
+        return bool(nearest) and look(nearest[0][0].chunk)
 
     def strength(self, query: str) -> float:
         """How near the passages are to ``query``: the cosine of the nearest, and that of their nearest sentence."""
@@ -243,8 +246,10 @@ class Evidence:
     def _similarities(self, text: str) -> Vectors:
         if self._vectors is None:
             return np.zeros(0, np.float32)
-        similarities: Vectors = self._vectors @ self._embedder.embed([text])[0]
-        return similarities
+        # gate, opening and prompt all ask how near the passages are to the question
+        if text not in self._cosines:
+            self._cosines[text] = self._vectors @ self._embedder.embed([text])[0]
+        return self._cosines[text]
 
 
 def says_nothing_new(sentence: str, said: str) -> bool:

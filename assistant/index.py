@@ -153,9 +153,7 @@ class Snapshot:
         """Every chunk, document by document, in the order of the text."""
         rows = self.database.execute("SELECT id FROM chunks ORDER BY document, offset").fetchall()
         for start in range(0, len(rows), AT_ONCE):
-            some = [identifier for (identifier,) in rows[start : start + AT_ONCE]]
-            found = self.chunks(some)
-            yield from (found[identifier] for identifier in some)
+            yield from self._in_order(rows[start : start + AT_ONCE])
 
     def chunks_of(self, paths: Sequence[str], limit: int) -> list[Chunk]:
         """The first ``limit`` chunks of these documents, in the order of the text."""
@@ -163,9 +161,7 @@ class Snapshot:
         rows = self.database.execute(
             f"SELECT id FROM chunks WHERE document IN ({marks}) ORDER BY document, offset LIMIT ?", [*paths, limit]
         )
-        identifiers = [identifier for (identifier,) in rows]
-        found = self.chunks(identifiers)
-        return [found[identifier] for identifier in identifiers]
+        return self._in_order(rows.fetchall())
 
     def document(self, path: str) -> Document | None:
         """The document of this relative path."""
@@ -185,6 +181,12 @@ class Snapshot:
         """How many documents and chunks there are."""
         documents: int = self.database.execute("SELECT count(*) FROM documents").fetchone()[0]
         return documents, int(self.store.ntotal)
+
+    def _in_order(self, rows: Sequence[tuple[int]]) -> list[Chunk]:
+        """The chunks of these rows of one identifier each."""
+        identifiers = [identifier for (identifier,) in rows]
+        found = self.chunks(identifiers)
+        return [found[identifier] for identifier in identifiers]
 
     def _identifiers(self, rows: Sequence[int]) -> dict[int, int]:
         marks = ",".join("?" * len(rows))

@@ -104,6 +104,11 @@ class Settings:
         return self.threads or available
 
     @property
+    def is_model_remote(self) -> bool:
+        """Whether the model is behind an address."""
+        return _is_address(self.model)
+
+    @property
     def states(self) -> Path:
         """The folder of what the model has read."""
         return self.cache / "states"
@@ -171,8 +176,12 @@ def _origin(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
+def _is_address(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
 def _model(text: str) -> str:
-    if text.startswith(("http://", "https://")) and not urlsplit(text).hostname:
+    if _is_address(text) and not urlsplit(text).hostname:
         raise ValueError
     return _line(text)
 

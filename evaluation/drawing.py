@@ -18,45 +18,47 @@ LABELS = {
 
 def draw_speed(result: dict[str, Any]) -> Path:
     """Median time to the first word, a bar for each way, with the quartiles as a line."""
+    names = [name for name in LABELS if name in result][::-1]
+    values = [result[name]["first_ms"] for name in names]
+    medians = [value["median"] / 1000 for value in values]
+    spread = [_spread(values, "low"), _spread(values, "high")]
+    figure, axes = _axes(2.6)
+    colors = ["#0f766e" if name == "warm" else "#94a3b8" for name in names]
+    axes.barh([LABELS[name] for name in names], medians, xerr=spread, color=colors, ecolor="#475569", height=0.62)
+    for place, median in enumerate(medians):
+        axes.text(0.1, place, f"{median:.1f} s", va="center", color="white", fontsize=9)
+    axes.set_xlabel("seconds to the first word (median, quartiles)")
+    return _saved(figure, "speed")
+
+
+def draw_topics(shares: dict[str, tuple[int, int]]) -> Path:
+    """How many questions of each topic are answered rightly: a bar each, ``(right, asked)``."""
+    names = sorted(shares, key=lambda name: (shares[name][0] / shares[name][1], name))
+    figure, axes = _axes(0.26 * len(names) + 0.7)
+    axes.barh(names, [shares[name][1] for name in names], color="#e2e8f0", height=0.66)
+    axes.barh(names, [shares[name][0] for name in names], color="#0f766e", height=0.66)
+    axes.set_xlabel("questions: right and cited, of all")
+    axes.tick_params(axis="y", labelsize=8)
+    return _saved(figure, "topics")
+
+
+def _axes(height: float) -> tuple[Any, Any]:
+    """An empty figure of this height in inches, and its axes."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "groundwork"  # the same file from the same numbers
     from matplotlib import pyplot
 
-    names = [name for name in LABELS if name in result][::-1]
-    values = [result[name]["first_ms"] for name in names]
-    medians = [value["median"] / 1000 for value in values]
-    spread = [_spread(values, "low"), _spread(values, "high")]
-    figure, axes = pyplot.subplots(figsize=(7.2, 2.6), layout="constrained")
-    colors = ["#0f766e" if name == "warm" else "#94a3b8" for name in names]
-    axes.barh([LABELS[name] for name in names], medians, xerr=spread, color=colors, ecolor="#475569", height=0.62)
-    for place, median in enumerate(medians):
-        axes.text(0.1, place, f"{median:.1f} s", va="center", color="white", fontsize=9)
-    axes.set_xlabel("seconds to the first word (median, quartiles)")
+    figure, axes = pyplot.subplots(figsize=(7.2, height), layout="constrained")
     axes.spines[["top", "right"]].set_visible(False)
-    path = FOLDER / "speed.svg"
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-    return path
+    return figure, axes
 
 
-def draw_topics(shares: dict[str, tuple[int, int]]) -> Path:
-    """How many questions of each topic are answered rightly: a bar each, ``(right, asked)``."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "groundwork"
+def _saved(figure: Any, name: str) -> Path:
     from matplotlib import pyplot
 
-    names = sorted(shares, key=lambda name: (shares[name][0] / shares[name][1], name))
-    figure, axes = pyplot.subplots(figsize=(7.2, 0.26 * len(names) + 0.7), layout="constrained")
-    axes.barh(names, [shares[name][1] for name in names], color="#e2e8f0", height=0.66)
-    axes.barh(names, [shares[name][0] for name in names], color="#0f766e", height=0.66)
-    axes.set_xlabel("questions: right and cited, of all")
-    axes.tick_params(axis="y", labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    path = FOLDER / "topics.svg"
+    path = FOLDER / f"{name}.svg"
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
     return path

@@ -25,7 +25,7 @@ def load_model(settings: Settings, progress: Callable[[Progress], None]) -> Lang
         ModelError: there is no such model, or it cannot be loaded.
     """
     name = settings.model
-    if name.startswith(("http://", "https://")):
+    if settings.is_model_remote:
         progress(Progress(f"Asking {name}"))
         return RemoteModel(name, settings.model_name, settings.model_key)
     weights = TABLE.get(name)

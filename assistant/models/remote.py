@@ -22,9 +22,8 @@ from assistant.types import Message, Token
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0
 """A server that sends nothing for so long counts as gone."""
-TRIES = 3
 WAITS = (0.5, 2.0)
-"""Seconds before the second try and the third."""
+"""Seconds before the second try and the third, which is the last."""
 POLL_SECONDS = 0.1
 """How soon a stop is noticed while the server is silent."""
 CHARACTERS_A_TOKEN = 3.5
@@ -169,7 +168,7 @@ class RemoteModel:
     async def _lines(self, request: dict[str, Any]) -> AsyncGenerator[str, None]:
         """The lines of the reply; asked again while none has come and the server is gone or busy."""
         async with httpx.AsyncClient(headers=self._headers, timeout=self._timeout) as client:
-            for wait in (*WAITS[: TRIES - 1], None):
+            for wait in (*WAITS, None):
                 has_begun = False
                 try:
                     async with client.stream("POST", f"{self._address}/chat/completions", json=request) as reply:
