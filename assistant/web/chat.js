@@ -36,8 +36,10 @@
     if (!field || !button || !box("kept")?.value) return setTimeout(ask, 50, question);
     field.value = question;
     field.dispatchEvent(new Event("input", { bubbles: true }));
-    // the page takes the text over before it is sent, and empties the field when it is; a page that just woke up does not
+    // the page takes the text over before it is sent, and empties the field when it is. An answer that just ended empties
+    // it too, before the click; a page that just woke up does not hear the click: then once more.
     setTimeout(() => {
+      if (field.value !== question) return ask(question);
       button.click();
       setTimeout(() => field.value === question && ask(question), 3000);
     }, 100);

@@ -51,8 +51,7 @@ def test_the_health_route_says_what_is_being_done(site: tuple[str, Path, str]) -
 
 def test_a_question_is_answered_with_sources_that_open(page: Page) -> None:
     _ask(page, "What are the key characteristics of foundation models?")
-    expect(page.locator("#chat")).to_contain_text("passages", timeout=MINUTES)
-    expect(page.locator("#question .stop-button")).to_be_visible()
+    expect(page.locator("#question .stop-button")).to_be_visible(timeout=MINUTES)
     citation = page.locator("#chat a", has_text="[1]").first
     expect(citation).to_be_visible(timeout=3 * MINUTES)
     _finished(page)
