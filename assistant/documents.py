@@ -85,7 +85,20 @@ def _read(path: Path, relative: str, root: Path) -> Document:
         raise _Unreadable("it holds no text: write some, or remove it")
     title = front.get("title") or _first_heading(body, path.suffix) or path.stem.replace("-", " ").replace("_", " ")
     summary = str(front.get("summary") or "")
-    return Document(relative, _one_line(str(title)), _one_line(summary), text, body_line, _digest(data))
+    return Document(
+        relative, _one_line(str(title)), _one_line(summary), text, body_line, _digest(data), _questions(front)
+    )
+
+
+def _questions(front: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What its author says that each section answers. A field of that name but another shape is not ours."""
+    given = front.get("questions")
+    if not isinstance(given, dict) or not all(isinstance(some, list) for some in given.values()):
+        return {}
+    return {
+        _one_line(str(heading)): tuple(_one_line(question) for question in some if isinstance(question, str))
+        for heading, some in given.items()
+    }
 
 
 def _digest(data: bytes) -> str:

@@ -1,9 +1,9 @@
 """The folder ``index/``: its files, and how they are read.
 
-SQLite holds documents, chunks and a full-text table; a FAISS file beside it holds the vectors, one a chunk. The
-FAISS file is named by generation, and the manifest in SQLite says which generation counts. A reader works inside
-one SQLite snapshot and loads the FAISS file that this snapshot names, so a running server takes up a new generation
-with its next question and never sees a mixture.
+SQLite holds documents, chunks and a full-text table; a FAISS file beside it holds the vectors: one of each chunk, and
+one of each question that its author says it answers. The FAISS file is named by generation, and the manifest in SQLite
+says which generation counts. A reader works inside one SQLite snapshot and loads the FAISS file that this snapshot
+names, so a running server takes up a new generation with its next question and never sees a mixture.
 
 This module does not know how the index is built or how results are ranked.
 """
@@ -11,6 +11,7 @@ This module does not know how the index is built or how results are ranked.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,10 +25,12 @@ import numpy as np
 from assistant.errors import KnowledgeIndexError
 from assistant.types import Chunk, Document, Vectors
 
-SCHEMA = 1
+SCHEMA = 2
 DATABASE = "index.sqlite"
 HEADING_WEIGHT = 3.0
 """What a word in a title or heading counts for, beside one in the text."""
+QUESTION_WEIGHT = 1.0
+"""What a word in a question that the chunk's author wrote down counts for."""
 AT_ONCE = 500
 """Chunks that one query fetches."""
 _REBUILD = "run `python -m assistant index` to build it again."
@@ -81,9 +84,9 @@ class KnowledgeIndex:
             if generation != self._generation:
                 path = self._folder / vector_name(generation)
                 store = read_vectors(path)
-                chunks = database.execute("SELECT count(*) FROM chunks").fetchone()[0]
-                if store.ntotal != chunks:
-                    raise KnowledgeIndexError(f"{path} holds {store.ntotal} vectors for {chunks} chunks: {_REBUILD}")
+                rows = database.execute("SELECT count(*) FROM vectors").fetchone()[0]
+                if store.ntotal != rows:
+                    raise KnowledgeIndexError(f"{path} holds {store.ntotal} vectors, not {rows}: {_REBUILD}")
                 self._store, self._generation = store, generation
             return self._store
 
@@ -105,34 +108,38 @@ class Snapshot:
     store: Any
 
     def nearest(self, vector: Vectors, limit: int) -> dict[int, float]:
-        """Chunk identifiers and cosines of the ``limit`` chunks nearest to ``vector`` (shape ``(dimension,)``)."""
-        limit = min(limit, self.store.ntotal)
-        if not limit:
+        """Chunk identifiers and cosines of about ``limit`` chunks nearest to ``vector`` (shape ``(dimension,)``)."""
+        if not self.store.ntotal:
             return {}
+        # a chunk has as many vectors as there are questions for it, and one more
+        limit = min(self.store.ntotal, math.ceil(limit * self.store.ntotal / self.counts()[1]))
         if self.store.d != len(vector):
             raise KnowledgeIndexError(f"The vectors of the index have {self.store.d} dimensions, not {len(vector)}.")
         similarities, rows = self.store.search(vector[None], limit)
         identifiers = self._identifiers([int(row) for row in rows[0] if row >= 0])
-        return {
-            identifiers[int(row)]: float(similarity)
-            for row, similarity in zip(rows[0], similarities[0], strict=True)
-            if row >= 0
-        }
+        found: dict[int, float] = {}
+        for row, similarity in zip(rows[0], similarities[0], strict=True):  # nearest first
+            if row >= 0:
+                found.setdefault(identifiers[int(row)], float(similarity))
+        return found
 
     def similarities(self, identifiers: Sequence[int], vector: Vectors) -> dict[int, float]:
-        """The cosine of each of these chunks to ``vector``."""
+        """The cosine to ``vector`` of each of these chunks, or of the nearest of its questions."""
         marks = ",".join("?" * len(identifiers))
-        rows = self.database.execute(f"SELECT id, row FROM chunks WHERE id IN ({marks})", list(identifiers))
-        return {identifier: float(self.store.reconstruct(row) @ vector) for identifier, row in rows}
+        rows = self.database.execute(f"SELECT chunk, row FROM vectors WHERE chunk IN ({marks})", list(identifiers))
+        found: dict[int, float] = {}
+        for identifier, row in rows:
+            found[identifier] = max(found.get(identifier, -1.0), float(self.store.reconstruct(row) @ vector))
+        return found
 
     def full_text(self, match: str, limit: int) -> dict[int, float]:
         """Chunk identifiers and BM25 scores (higher is better) for an FTS5 query."""
         if not match:
             return {}
         rows = self.database.execute(
-            "SELECT rowid, -bm25(chunks_text, :weight, 1.0) AS score FROM chunks_text WHERE chunks_text MATCH :match"
-            " ORDER BY score DESC LIMIT :limit",
-            {"weight": HEADING_WEIGHT, "match": match, "limit": limit},
+            "SELECT rowid, -bm25(chunks_text, :headings, 1.0, :questions) AS score FROM chunks_text"
+            " WHERE chunks_text MATCH :match ORDER BY score DESC LIMIT :limit",
+            {"headings": HEADING_WEIGHT, "questions": QUESTION_WEIGHT, "match": match, "limit": limit},
         )
         return dict(rows)
 
@@ -179,8 +186,10 @@ class Snapshot:
 
     def counts(self) -> tuple[int, int]:
         """How many documents and chunks there are."""
-        documents: int = self.database.execute("SELECT count(*) FROM documents").fetchone()[0]
-        return documents, int(self.store.ntotal)
+        row: tuple[int, int] = self.database.execute(
+            "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)"
+        ).fetchone()
+        return row
 
     def _in_order(self, rows: Sequence[tuple[int]]) -> list[Chunk]:
         """The chunks of these rows of one identifier each."""
@@ -190,7 +199,7 @@ class Snapshot:
 
     def _identifiers(self, rows: Sequence[int]) -> dict[int, int]:
         marks = ",".join("?" * len(rows))
-        return dict(self.database.execute(f"SELECT row, id FROM chunks WHERE row IN ({marks})", list(rows)))
+        return dict(self.database.execute(f"SELECT row, chunk FROM vectors WHERE row IN ({marks})", list(rows)))
 
 
 def vector_name(generation: str) -> str:

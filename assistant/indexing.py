@@ -32,11 +32,13 @@ _TABLES = """
 CREATE TABLE manifest (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE documents (path TEXT PRIMARY KEY, title TEXT NOT NULL, summary TEXT NOT NULL, digest TEXT NOT NULL,
     body_line INTEGER NOT NULL, text TEXT NOT NULL);
-CREATE TABLE chunks (id INTEGER PRIMARY KEY, row INTEGER NOT NULL, document TEXT NOT NULL, headings TEXT NOT NULL,
-    text TEXT NOT NULL, start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, page INTEGER, offset INTEGER NOT NULL);
+CREATE TABLE chunks (id INTEGER PRIMARY KEY, document TEXT NOT NULL, headings TEXT NOT NULL, text TEXT NOT NULL,
+    start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, page INTEGER, offset INTEGER NOT NULL);
 CREATE INDEX chunks_document ON chunks (document);
-CREATE INDEX chunks_row ON chunks (row);
-CREATE VIRTUAL TABLE chunks_text USING fts5 (headings, text, tokenize = 'porter unicode61 remove_diacritics 2');
+CREATE TABLE vectors (row INTEGER PRIMARY KEY, chunk INTEGER NOT NULL);
+CREATE INDEX vectors_chunk ON vectors (chunk);
+CREATE VIRTUAL TABLE chunks_text USING fts5 (headings, text, questions,
+    tokenize = 'porter unicode61 remove_diacritics 2');
 """
 
 
@@ -122,7 +124,7 @@ def _update(
     if removed or changed or old_vectors is None:
         for path in [*removed, *changed]:
             _delete(database, path)
-        kept = database.execute("SELECT row FROM chunks ORDER BY row").fetchall()
+        kept = database.execute("SELECT row FROM vectors ORDER BY row").fetchall()
         vectors = [old_vectors[[row for (row,) in kept]]] if old_vectors is not None and kept else []
         _renumber(database)
         texts = [text for path in changed for text in _insert(database, documents[path], embedder)]
@@ -148,7 +150,7 @@ def _make(embedder: Embedder) -> dict[str, str]:
 
 
 def _insert(database: sqlite3.Connection, document: Document, embedder: Embedder) -> Iterator[str]:
-    """Store a document and its chunks; yield what is to be embedded, in the order of the rows."""
+    """Store a document, its chunks and their questions; yield what is to be embedded, in the order of the rows."""
     d = document
     database.execute(
         "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?)", (d.path, d.title, d.summary, d.digest, d.body_line, d.text)
@@ -156,8 +158,8 @@ def _insert(database: sqlite3.Connection, document: Document, embedder: Embedder
     # two tokens frame every text that the embedder reads
     for chunk in chunking.split_document(document, embedder.count, embedder.max_tokens - 2):
         cursor = database.execute(
-            "INSERT INTO chunks (row, document, headings, text, start_line, end_line, page, offset)"
-            " VALUES ((SELECT ifnull(max(row), -1) + 1 FROM chunks), ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO chunks (document, headings, text, start_line, end_line, page, offset)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 chunk.document,
                 json.dumps(chunk.headings),
@@ -168,23 +170,30 @@ def _insert(database: sqlite3.Connection, document: Document, embedder: Embedder
                 chunk.offset,
             ),
         )
+        questions = document.questions.get(chunk.headings[-1] if chunk.headings else document.title, ())
         database.execute(
-            "INSERT INTO chunks_text (rowid, headings, text) VALUES (?, ?, ?)",
-            (cursor.lastrowid, chunk.heading_path, chunk.text),
+            "INSERT INTO chunks_text (rowid, headings, text, questions) VALUES (?, ?, ?, ?)",
+            (cursor.lastrowid, chunk.heading_path, chunk.text, "\n".join(questions)),
         )
-        yield chunk.embedding_text
+        for text in (chunk.embedding_text, *questions):
+            database.execute(
+                "INSERT INTO vectors VALUES ((SELECT ifnull(max(row), -1) + 1 FROM vectors), ?)", (cursor.lastrowid,)
+            )
+            yield text
 
 
 def _delete(database: sqlite3.Connection, path: str) -> None:
-    database.execute("DELETE FROM chunks_text WHERE rowid IN (SELECT id FROM chunks WHERE document = ?)", (path,))
+    for table, key in (("chunks_text", "rowid"), ("vectors", "chunk")):
+        database.execute(f"DELETE FROM {table} WHERE {key} IN (SELECT id FROM chunks WHERE document = ?)", (path,))
     database.execute("DELETE FROM chunks WHERE document = ?", (path,))
     database.execute("DELETE FROM documents WHERE path = ?", (path,))
 
 
 def _renumber(database: sqlite3.Connection) -> None:
-    """Give the chunks that stay the rows 0, 1, 2, …, in their old order."""
-    rows = database.execute("SELECT id FROM chunks ORDER BY row").fetchall()
-    database.executemany("UPDATE chunks SET row = ? WHERE id = ?", [(row, i) for row, (i,) in enumerate(rows)])
+    """Give the vectors that stay the rows 0, 1, 2, …, in their old order."""
+    rows = database.execute("SELECT row FROM vectors ORDER BY row").fetchall()
+    # upwards, so that the new number of each is free
+    database.executemany("UPDATE vectors SET row = ? WHERE row = ?", [(new, old) for new, (old,) in enumerate(rows)])
 
 
 def _embedded(texts: Sequence[str], embedder: Embedder, progress: Callable[[Progress], None]) -> list[Vectors]:
@@ -192,10 +201,10 @@ def _embedded(texts: Sequence[str], embedder: Embedder, progress: Callable[[Prog
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     vectors = np.zeros((len(texts), embedder.dimension), np.float32)
     for start in range(0, len(texts), EMBED_AT_ONCE):
-        progress(Progress("Indexing", start, len(texts), "passages"))
+        progress(Progress("Indexing", start, len(texts), "texts"))
         some = order[start : start + EMBED_AT_ONCE]
         vectors[some] = embedder.embed([texts[i] for i in some])
-    progress(Progress("Indexing", len(texts), len(texts), "passages"))
+    progress(Progress("Indexing", len(texts), len(texts), "texts"))
     return [vectors]
 
 
@@ -218,7 +227,7 @@ def _stored_vectors(index: Path, manifest: dict[str, str], database: sqlite3.Con
         store = read_vectors(index / vector_name(manifest["generation"]))
     except (KnowledgeIndexError, KeyError):
         return None
-    count = database.execute("SELECT count(*) FROM chunks").fetchone()[0]
+    count = database.execute("SELECT count(*) FROM vectors").fetchone()[0]
     if store.ntotal != count or str(store.d) != manifest["dimension"]:
         return None
     return np.asarray(store.reconstruct_n(0, count), np.float32)
@@ -232,7 +241,7 @@ def _remove_old_vectors(index: Path, keep: set[str]) -> None:
 
 
 def _recreate(database: sqlite3.Connection) -> None:
-    for table in ("chunks_text", "chunks", "documents", "manifest"):
+    for table in ("chunks_text", "vectors", "chunks", "documents", "manifest"):
         database.execute(f"DROP TABLE IF EXISTS {table}")
     for statement in _TABLES.strip().split(";\n"):
         database.execute(statement.rstrip(";"))

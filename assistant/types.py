@@ -5,8 +5,8 @@ Records are frozen; what can be derived is a property. This module knows nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Literal, Protocol
 from urllib.parse import quote
@@ -26,7 +26,8 @@ class Document:
 
     ``path`` is relative to the folder and uses forward slashes; ``text`` is the whole file, front matter
     included, so that line numbers are those an editor shows; ``body_line`` is the number of lines before the
-    body, its front matter; ``digest`` is the SHA-256 of the file's bytes.
+    body, its front matter; ``digest`` is the SHA-256 of the file's bytes. ``questions`` are those that its author says
+    a section answers, by the section's heading; the title stands for what is above the first heading.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Document:
     text: str
     body_line: int
     digest: str
+    questions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def body_offset(self) -> int:
@@ -86,7 +88,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A chunk that retrieval found. ``similarity`` is the cosine to the question, ``score`` the fused one."""
+    """A chunk that retrieval found. ``similarity`` is the cosine to the question, ``score`` the fused one.
+
+    Where its author wrote down questions that the chunk answers, ``similarity`` is that of the nearest of all these.
+    """
 
     identifier: int
     chunk: Chunk

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from assistant.documents import read_folder
 from assistant.errors import KnowledgeError, KnowledgeIndexError
 from assistant.index import DATABASE, KnowledgeIndex, connection, read_manifest
 from assistant.indexing import Report, build
-from assistant.types import Chunk, Progress
+from assistant.types import Chunk, Document, Progress
 from tests.conftest import ROOT
 from tests.fakes import HashEmbedder
 
@@ -68,19 +69,22 @@ def changes(report: Report) -> tuple[int, int, int, int]:
 
 
 def consistent(folder: Path) -> None:
-    """Every chunk has its own row, the vector of that row is its embedding, and full text finds it."""
+    """Every chunk has rows of its own, their vectors are its and its questions' embeddings, and full text finds it."""
     embedder = HashEmbedder()
     with opened(folder).snapshot() as snapshot:
-        rows = snapshot.database.execute("SELECT id, row FROM chunks ORDER BY row").fetchall()
+        rows = snapshot.database.execute("SELECT chunk, row FROM vectors ORDER BY row").fetchall()
         assert [row for _, row in rows] == list(range(snapshot.store.ntotal))
-        chunks = snapshot.chunks([identifier for identifier, _ in rows])
-        for identifier, row in rows:
-            chunk = chunks[identifier]
-            np.testing.assert_allclose(snapshot.store.reconstruct(row), embedder.embed([chunk.embedding_text])[0])
+        chunks = snapshot.chunks(sorted({identifier for identifier, _ in rows}))
+        assert snapshot.counts()[1] == len(chunks)
+        for identifier, chunk in chunks.items():
+            vectors = [snapshot.store.reconstruct(row) for owner, row in rows if owner == identifier]
+            found = snapshot.database.execute("SELECT questions FROM chunks_text WHERE rowid = ?", (identifier,))
+            questions = [question for question in found.fetchone()[0].split("\n") if question]
+            np.testing.assert_allclose(vectors, embedder.embed([chunk.embedding_text, *questions]))
             document = snapshot.document(chunk.document)
             assert document
             assert document.text[chunk.offset : chunk.offset + len(chunk.text)] == chunk.text
-        assert snapshot.database.execute("SELECT count(*) FROM chunks_text").fetchone() == (len(rows),)
+        assert snapshot.database.execute("SELECT count(*) FROM chunks_text").fetchone() == (len(chunks),)
 
 
 def test_what_was_built_can_be_searched_by_meaning_and_by_words(knowledge: Path, folder: Path) -> None:
@@ -111,6 +115,57 @@ def test_nearest_is_in_order_and_agrees_with_similarities(built: Path) -> None:
         assert list(snapshot.nearest(vector, 2)) == list(found)[:2]
         with pytest.raises(KnowledgeIndexError, match="dimensions"):
             snapshot.nearest(vector[:10], 1)
+
+
+ASKED = """---
+title: Sick plants
+questions:
+  Sick plants: [what is wrong with my plants]
+  Drooping: [why does my basil hang its head, "leaves look tired, what now?"]
+  No such heading: [lost]
+---
+
+# Sick plants
+
+Plants show what they lack.
+
+## Drooping
+
+Limp leaves mean thirst.
+"""
+
+
+def test_a_chunk_is_found_by_the_questions_that_its_author_wrote_down(knowledge: Path, built: Path) -> None:
+    (knowledge / "plants.md").write_text(ASKED)
+    build(knowledge, built, HashEmbedder())
+    consistent(built)
+    assert nearest(opened(built), "basil hang its head").text == "Limp leaves mean thirst."
+    assert nearest(opened(built), "what is wrong").text == "Plants show what they lack."
+    question = HashEmbedder().embed(["why does my basil hang its head"])[0]
+    with opened(built).snapshot() as snapshot:
+        assert [chunk.headings for chunk in snapshot.chunks(list(snapshot.full_text('"tired"', 5))).values()] == [
+            ("Drooping",)
+        ]
+        found = snapshot.nearest(question, 1000)
+        assert len(found) == snapshot.counts()[1]
+        assert max(found.values()) == pytest.approx(1.0)
+        assert snapshot.similarities(list(found), question) == pytest.approx(found)
+    for text in (ASKED.replace("tired", "weak"), ASKED.replace("  Sick", "  - Sick"), ASKED.replace("questions", "x")):
+        (knowledge / "plants.md").write_text(text)
+        build(knowledge, built, HashEmbedder())
+        consistent(built)
+    assert nearest(opened(built), "basil hang its head").text != "Limp leaves mean thirst."
+    (knowledge / "plants.md").unlink()
+    build(knowledge, built, HashEmbedder())
+    consistent(built)
+
+
+def test_questions_in_front_matter_that_are_meant_otherwise_are_left_alone(tmp_path: Path) -> None:
+    for given in ("three", "[a, b]", "{Drooping: yes}", "{Drooping: [1, [2]]}", "null"):
+        (tmp_path / "a.md").write_text(f"---\nquestions: {given}\n---\nText.\n")
+        (document,) = read_folder(tmp_path)
+        assert isinstance(document, Document)
+        assert not any(document.questions.values())
 
 
 def test_nothing_changed_means_nothing_done(knowledge: Path, built: Path) -> None:
@@ -179,8 +234,8 @@ def test_documents_without_passages_make_an_empty_index(tmp_path: Path, folder: 
 def test_progress_is_told_to_the_end(knowledge: Path, folder: Path) -> None:
     told: list[Progress] = []
     report = build(knowledge, folder, HashEmbedder(), told.append)
-    assert told[0] == Progress("Indexing", 0, report.chunks, "passages")
-    assert told[-1] == Progress("Indexing", report.chunks, report.chunks, "passages")
+    assert told[0] == Progress("Indexing", 0, report.chunks, "texts")
+    assert told[-1] == Progress("Indexing", report.chunks, report.chunks, "texts")
 
 
 @pytest.mark.parametrize("content", [None, b"\xff"])

@@ -88,6 +88,16 @@ def test_sections_are_short_and_documents_of_a_good_length(path: str) -> None:
         assert FEWEST_WORDS <= len(parts(path)[1].split()) <= MOST_WORDS
 
 
+@pytest.mark.parametrize("path", [path for path in PATHS if "questions" in parts(path)[0]])
+def test_questions_stand_at_headings_that_are_there_and_once_each(path: str) -> None:
+    front, body = parts(path)
+    headings = {re.sub(r"[*`]", "", heading) for heading in re.findall(r"^#+ (.+)$", body, re.MULTILINE)}
+    assert set(front["questions"]) - headings == set()
+    asked = [question for some in front["questions"].values() for question in some]
+    assert [question for question, times in Counter(asked).items() if times > 1] == []
+    assert [question for question in asked if not isinstance(question, str) or len(question.split()) > 30] == []
+
+
 def documents() -> list[Document]:
     found = list(read_folder(KNOWLEDGE))
     assert all(isinstance(document, Document) for document in found)
