@@ -1,5 +1,5 @@
 # make chat   the assistant on http://localhost:7860 (fetches all it needs, once)
-# make test   style, types and tests            make check   style, spelling and types only
+# make test   style, types and tests            make check   style, spelling, types and security only
 # make soak   what takes longer                 make index   build the index and stop
 # make bench  how fast it is, beside other engines
 # make clean  remove the virtual environment and the index
@@ -32,6 +32,7 @@ check: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/codespell *.md app.py assistant evaluation/*.py evaluation/data/*.md knowledge tests
 	$(BIN)/mypy
+	$(BIN)/bandit -q -ll -c pyproject.toml -r app.py assistant
 
 test: check
 	$(BIN)/python -m assistant weights

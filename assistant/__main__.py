@@ -7,6 +7,7 @@ Exit 0 on success, 2 for a usage error, 1 for a failure with one line on standar
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("serve", _serve, "Serve the page and the API (the same as app.py).")
     weights = verb("weights", _weights, "Fetch and verify the weights of a model.", as_json)
     weights.add_argument("name", nargs="?", metavar="NAME", help="which (default: ASSISTANT_MODEL)")
+    verb("feedback", _feedback, "Print the likes and dislikes, as CSV or JSON Lines.", as_json)
     verb("doctor", _doctor, "Say what works on this machine, and what to do about what does not.", as_json)
     return parser
 
@@ -181,6 +183,20 @@ def _weights(options: argparse.Namespace, settings: Settings) -> int:
         verify(TABLE[name], path, again=True)
     row = {"name": name, "path": str(path), "bytes": path.stat().st_size, "sha256": TABLE[name].sha256}
     _print_json(row) if options.json else print(f"{name} is in {path}; its SHA-256 is right.")
+    return 0
+
+
+def _feedback(options: argparse.Namespace, settings: Settings) -> int:
+    from assistant.feedback import COLUMNS, FeedbackStore, as_cell
+
+    verdicts = FeedbackStore(settings.cache, settings.keep_questions).verdicts()
+    if options.json:
+        for verdict in verdicts:
+            _print_json(verdict)
+        return 0
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows([as_cell(verdict[column]) for column in COLUMNS] for verdict in verdicts)
     return 0
 
 

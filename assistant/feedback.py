@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
+from assistant.errors import AssistantError
+
+COLUMNS = ("time", "verdict", "documents", "question", "answer")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS feedback (time REAL NOT NULL, verdict TEXT NOT NULL, documents TEXT NOT NULL,
     question TEXT, answer TEXT)
@@ -34,3 +38,26 @@ class FeedbackStore:
             database.execute(_TABLE)
             row = (time.time(), verdict, json.dumps(list(documents)), *kept)
             database.execute("INSERT INTO feedback VALUES (?, ?, ?, ?, ?)", row)
+
+    def verdicts(self) -> Iterator[dict[str, str | None]]:
+        """What was recorded, oldest first, with the documents separated by spaces and the time in UTC.
+
+        Raises:
+            AssistantError: the file cannot be read.
+        """
+        if not self.path.is_file():
+            return
+        try:
+            with closing(sqlite3.connect(self.path, timeout=5.0)) as database:
+                rows = database.execute("SELECT * FROM feedback ORDER BY time").fetchall()
+        except sqlite3.Error as error:
+            raise AssistantError(f"{self.path} cannot be read ({error}): move it away, a new one is begun.") from error
+        for seconds, verdict, documents, question, answer in rows:
+            when = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+            cited = " ".join(json.loads(documents))
+            yield dict(zip(COLUMNS, (when, verdict, cited, question, answer), strict=True))
+
+
+def as_cell(value: str | None) -> str:
+    """Text that a spreadsheet takes as text: what could begin a formula gets an apostrophe before it."""
+    return f"'{value}" if value and value[0] in "=+-@\t\r\n" else value or ""

@@ -58,6 +58,9 @@ class Settings:
     questions_a_minute: int = 0
     questions_a_day: int = 0
     questions_a_day_in_all: int = 0
+    auth: str = field(default="", repr=False)
+    metrics: bool = False
+    log: bool = False
     on_spaces: bool = False
 
     @classmethod
@@ -83,6 +86,7 @@ class Settings:
         if on_spaces:
             # the hub's proxy reaches the app from outside its container, and names who asks; everybody may
             values |= {"host": "0.0.0.0", "proxies": 1, "questions_a_minute": 10, "questions_a_day": 300}
+            values["log"] = True
         for name, parse in PARSERS.items():
             text = environment.get(variable(name), "").strip()
             if text:
@@ -135,7 +139,7 @@ def _parsed(name: str, text: str, parse: tuple[Callable[[str], Any], str]) -> An
     try:
         return function(text)
     except ValueError:
-        shown = "(hidden)" if name.endswith("_KEY") else repr(text)
+        shown = "(hidden)" if name.endswith(("_KEY", "_AUTH")) else repr(text)
         raise SettingsError(f"{name} is {shown}, which cannot be used: set it to {accepted}, or unset it.") from None
 
 
@@ -192,6 +196,13 @@ def _line(text: str) -> str:
     return text
 
 
+def _login(text: str) -> str:
+    name, colon, password = text.partition(":")
+    if not (name and colon and password):
+        raise ValueError
+    return _line(text)
+
+
 def _ascii(text: str) -> str:
     if not text.isascii():  # it travels in a header
         raise ValueError
@@ -236,6 +247,9 @@ PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "questions_a_minute": (_integer(0, 1_000_000), _LIMIT),
     "questions_a_day": (_integer(0, 1_000_000), _LIMIT),
     "questions_a_day_in_all": (_integer(0, 1_000_000), _LIMIT),
+    "auth": (_login, "a name and a password, joined by a colon"),
+    "metrics": (_boolean, "1 or 0"),
+    "log": (_boolean, "1 or 0"),
 }
 """How each variable is read, and what an error says is accepted."""
 

@@ -31,7 +31,7 @@ from assistant.starting import Preparation
 from assistant.types import Answer, Citation, Conversation, Finished, Sentence, Turn
 from assistant.web.embed import embed_routes
 from assistant.web.limits import TOO_MANY, Limits
-from assistant.web.line import BUSY, Line, in_thread
+from assistant.web.line import BUSY, Line
 
 SECONDS = 60
 """After which a client that was turned away may try again."""
@@ -96,7 +96,7 @@ class Api:
             await self._enter(request)
         except Refused as refused:
             return refused.response()
-        completion = _Completion(assistant, question, conversation)
+        completion = _Completion(assistant, self._line, question, conversation)
         if body.get("stream"):
             options = body.get("stream_options")
             with_usage = isinstance(options, dict) and bool(options.get("include_usage"))
@@ -121,6 +121,7 @@ class Api:
         """Count a question, and refuse it to who has asked too many."""
         seconds = self._limits.wait(request)
         if seconds:
+            self._line.monitor.turned_away("limit")
             raise Refused(429, TOO_MANY.format(seconds=seconds), "rate_limit_exceeded", seconds)
 
     def admit(self, request: Request) -> None:
@@ -157,8 +158,9 @@ class _Stream(StreamingResponse):
 class _Completion:
     """One question on its way through this door."""
 
-    def __init__(self, assistant: Assistant, question: str, conversation: Conversation) -> None:
+    def __init__(self, assistant: Assistant, line: Line, question: str, conversation: Conversation) -> None:
         self._assistant = assistant
+        self._line = line
         self._question = question
         self._conversation = conversation
         self._stop = Event()
@@ -202,8 +204,9 @@ class _Completion:
     async def _events(self) -> AsyncGenerator[Any, None]:
         try:
             answers = self._assistant.stream(self._question, self._conversation, self._stop)
-            async for event in in_thread(answers, self._stop):
-                yield event
+            async with aclosing(self._line.answering(answers, self._stop)) as events:
+                async for event in events:
+                    yield event
         finally:
             self._stop.set()
 

@@ -24,7 +24,7 @@ from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Answer, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
 from assistant.web.limits import TOO_MANY, Limits
-from assistant.web.line import BUSY, WAITING, Line, in_thread
+from assistant.web.line import BUSY, WAITING, Line
 from assistant.web.rendering import (
     closest_html,
     linked,
@@ -164,6 +164,7 @@ class ChatPage:
         """Answer one question: yields ``(answer so far, sources so far)`` as Markdown and HTML."""
         seconds = self._limits.wait(request)
         if seconds:
+            self._line.monitor.turned_away("limit")
             yield TOO_MANY.format(seconds=seconds), NO_SOURCES
             return
         # until Gradio closes this generator (stop, or the reader left), the model works for it
@@ -195,7 +196,7 @@ class ChatPage:
         try:
             yield "*Looking in the documents …*", NO_SOURCES
             text, citations, results, searched = "", tuple[Citation, ...](), tuple[SearchResult, ...](), ""
-            async for event in in_thread(assistant.stream(question, conversation, stop), stop):
+            async for event in self._line.answering(assistant.stream(question, conversation, stop), stop):
                 if isinstance(event, Found):
                     if not results and event.query != question.strip():
                         searched = searched_html(event.query)

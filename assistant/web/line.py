@@ -6,11 +6,13 @@ A reader who stops or leaves makes room at once. This module knows nothing of pa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from threading import Event
 
-from assistant.types import AnswerEvent
+from assistant.types import AnswerEvent, Finished
+from assistant.web.monitor import Monitor
 
 READERS = 8
 """Readers who are answered at the same time."""
@@ -20,32 +22,60 @@ BUSY = "Many people are asking right now, and the line is full. Please ask again
 
 
 class Line:
-    """Readers waiting for one of the places, first come, first served."""
+    """Readers waiting for one of the places, first come, first served; what becomes of each is told to ``monitor``."""
 
-    def __init__(self) -> None:
+    def __init__(self, monitor: Monitor | None = None) -> None:
         self._places = asyncio.Semaphore(READERS)
-        self.waiting = 0
+        self._is_closed = False
+        self.waiting = self.running = 0
+        self.monitor = monitor or Monitor()
+        self.monitor.watch("waiting", "Readers in the line", lambda: self.waiting)
+        self.monitor.watch("running", "Readers who are being answered", lambda: self.running)
 
     async def enter(self) -> bool:
-        """Wait for one's turn; ``False`` at once when the line is full."""
-        if self.waiting >= WAITING:
+        """Wait for one's turn; ``False`` at once when the line is full or closed."""
+        if self._is_closed or self.waiting >= WAITING:
+            self.monitor.turned_away("closing" if self._is_closed else "full")
             return False
         self.waiting += 1
         try:
             await self._places.acquire()
         finally:
             self.waiting -= 1
+        self.running += 1
         return True
 
     def leave(self) -> None:
         """Let the next one in."""
+        self.running -= 1
         self._places.release()
+
+    def close(self) -> None:
+        """Let nobody in any more; who is in the line, or being answered, stays."""
+        self._is_closed = True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is waiting or being answered."""
+        return not self.waiting and not self.running
+
+    async def answering(self, events: Iterator[AnswerEvent], stop: Event) -> AsyncGenerator[AnswerEvent, None]:
+        """The events of an answer for a reader who has entered; closing this stops the work on it."""
+        try:
+            async with aclosing(_in_thread(events, stop)) as answering:
+                async for event in answering:
+                    if isinstance(event, Finished):
+                        self.monitor.answered(event.answer)
+                    yield event
+        except Exception as error:
+            self.monitor.failed(error)
+            raise
 
 
 _WORKERS = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
 
 
-async def in_thread(events: Iterator[AnswerEvent], stop: Event) -> AsyncIterator[AnswerEvent]:
+async def _in_thread(events: Iterator[AnswerEvent], stop: Event) -> AsyncGenerator[AnswerEvent, None]:
     """The events of a generator that blocks, which runs in a thread; closing this one stops that one."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[AnswerEvent | Exception | None] = asyncio.Queue()

@@ -24,7 +24,7 @@ from assistant.errors import QuestionError
 from assistant.settings import Settings
 from assistant.types import Answer, Finished, SearchResult
 from assistant.web.api import Api, Refused, cited
-from assistant.web.line import BUSY, Line, in_thread
+from assistant.web.line import BUSY, Line
 
 MOST_RESULTS = 20
 SEARCHES = 2
@@ -103,15 +103,14 @@ class Tools:
         if not await self._line.enter():
             raise QuestionError(BUSY)
         try:
-            return _answered(await _answer(assistant, question))
+            return _answered(await self._answer(assistant, question))
         finally:
             self._line.leave()
 
-
-async def _answer(assistant: Assistant, question: str) -> Answer:
-    stop = Event()
-    async with aclosing(in_thread(assistant.stream(question, (), stop), stop)) as events:  # type: ignore[type-var]
-        return [event.answer async for event in events if isinstance(event, Finished)][-1]
+    async def _answer(self, assistant: Assistant, question: str) -> Answer:
+        stop = Event()
+        async with aclosing(self._line.answering(assistant.stream(question, (), stop), stop)) as events:
+            return [event.answer async for event in events if isinstance(event, Finished)][-1]
 
 
 def _answered(answer: Answer) -> Result:

@@ -6,12 +6,15 @@ never from the disk, so no path can lead anywhere else. This module knows nothin
 
 from __future__ import annotations
 
+import hmac
 import html
 import os
 import re
+from base64 import b64encode
 from importlib.resources import files
 from urllib.parse import urlsplit
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -22,6 +25,7 @@ from assistant.progress import describe
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Document
+from assistant.web.monitor import Monitor
 from assistant.web.rendering import document_html, topics_html
 
 MAX_BODY = 1_000_000
@@ -37,7 +41,7 @@ CONTENT_POLICY = (
 )
 
 
-def build_routes(settings: Settings, preparation: Preparation) -> list[Route]:
+def build_routes(settings: Settings, preparation: Preparation, monitor: Monitor) -> list[Route]:
     """The routes of this app."""
 
     def healthz(_: Request) -> Response:
@@ -81,7 +85,11 @@ def build_routes(settings: Settings, preparation: Preparation) -> list[Route]:
     def style(_: Request) -> Response:
         return Response(read_asset("document.css"), media_type="text/css")
 
+    def metrics(_: Request) -> Response:
+        return Response(monitor.numbers(), media_type=CONTENT_TYPE_LATEST)
+
     return [
+        *([Route("/metrics", metrics)] if settings.metrics else []),
         Route("/healthz", healthz),
         Route("/documents/{path:path}", document),
         Route("/topics", topics),
@@ -127,11 +135,15 @@ LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Guard:
-    """ASGI middleware: security headers on every response; foreign origins, closed doors and huge bodies refused."""
+    """ASGI middleware: security headers on every response; refused are foreign origins, closed doors, huge bodies, and
+    who has no login where the owner wants one.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._sites = settings.sites
+        self._login = settings.auth
+        self._key = settings.api_key
         self._is_local = settings.host in LOCAL and not settings.proxies
         self._own_host = os.environ.get("SPACE_HOST", "") if settings.on_spaces else ""
         ancestors = f"frame-ancestors {' '.join(settings.frame_ancestors)}"
@@ -162,7 +174,14 @@ class Guard:
             return _error(413, f"Send at most {MAX_BODY:,} bytes.")
         if not self._is_welcome(request):
             return _error(403, "This site may not call this assistant.")
+        if self._login and path != "/healthz" and not self._is_known(request.headers.get("authorization", "")):
+            return _error(401, "Log in with the name and password of this assistant.", {"WWW-Authenticate": "Basic"})
         return None
+
+    def _is_known(self, given: str) -> bool:
+        """Whether a header names the owner's login, or the key of the programs, which `/v1` looks at once more."""
+        wanted = [f"Basic {b64encode(self._login.encode()).decode()}", *([f"Bearer {self._key}"] if self._key else [])]
+        return any(hmac.compare_digest(given.encode(), one.encode()) for one in wanted)
 
     def _is_called_by_name(self, request: Request) -> bool:
         """On this machine only, a name that somebody else's name server made to lead here is no name of ours."""
@@ -239,8 +258,8 @@ class Sharing:
         await self._app(scope, receive, sent)
 
 
-def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": {"message": message}}, status_code=status)
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": {"message": message}}, status_code=status, headers=headers)
 
 
 def _bounded(receive: Receive) -> Receive:

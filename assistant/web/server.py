@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import socket
 import sys
 import time
 from importlib.resources import files
+from threading import Event
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -21,11 +24,16 @@ from assistant.web.api import Api
 from assistant.web.limits import Limits
 from assistant.web.line import Line
 from assistant.web.mcp import Tools
+from assistant.web.monitor import LOG, Monitor
 from assistant.web.routes import MAX_BODY, Guard, Sharing, build_routes, read_asset
+
+LOOK_SECONDS = 0.2
+FINISH_SECONDS = 25.0
+"""How long running answers may take after a request to stop; supervisors kill after thirty, Docker after ten."""
 
 
 def serve(settings: Settings) -> None:
-    """Serve until interrupted.
+    """Serve until interrupted, or asked to stop (SIGTERM), when answers that are running are finished first.
 
     Raises:
         AssistantError: the port is taken, the knowledge folder holds nothing, or preparing failed.
@@ -35,28 +43,52 @@ def serve(settings: Settings) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # whom a forwarded address is believed is decided in `limits`, and not by the server below Gradio
     os.environ["FORWARDED_ALLOW_IPS"] = ""
+    stopping = Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    if settings.log:
+        _log_to_standard_error()
+    line = Line(Monitor(settings.keep_questions))
     with ProgressBar() as bar:
         preparation = Preparation(settings, bar.show)
         preparation.start()
-        demo = _launch(settings, preparation)
+        demo = _launch(settings, preparation, line)
         try:
-            preparation.done.wait()
+            while not (preparation.done.wait(LOOK_SECONDS) or stopping.is_set()):
+                pass
             if preparation.error:
                 raise preparation.error
-            address = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0"} else settings.host
-            print(f"Ready: http://{address}:{settings.port}", file=sys.stderr, flush=True)
-            while True:
-                time.sleep(3600)
+            if not stopping.is_set():
+                address = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0"} else settings.host
+                print(f"Ready: http://{address}:{settings.port}", file=sys.stderr, flush=True)
+            while not stopping.wait(LOOK_SECONDS):
+                pass
+            _finish(line)
         finally:
             demo.close(verbose=False)
 
 
-def _launch(settings: Settings, preparation: Preparation) -> Any:
+def _finish(line: Line) -> None:
+    """Answer those who have asked, for as long as a supervisor can be expected to wait, and nobody else."""
+    line.close()
+    deadline = time.monotonic() + FINISH_SECONDS
+    while not line.is_empty and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+
+
+def _log_to_standard_error() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+
+
+def _launch(settings: Settings, preparation: Preparation, line: Line) -> Any:
     import gradio as gr
 
     from assistant.web.chat import ChatPage
 
-    line, limits = Line(), Limits(settings)
+    limits = Limits(settings)
     api = Api(settings, preparation, line, limits)
     demo = ChatPage(settings, preparation, line, limits).build()
     app, _, _ = demo.launch(
@@ -78,7 +110,11 @@ def _launch(settings: Settings, preparation: Preparation) -> Any:
         head=f"<script>{read_asset('chat.js')}</script>",
         favicon_path=str(files("assistant.web").joinpath("favicon.svg")),
         app_kwargs={
-            "routes": [*build_routes(settings, preparation), *api.routes(), Tools(settings, api, line).route()],
+            "routes": [
+                *build_routes(settings, preparation, line.monitor),
+                *api.routes(),
+                Tools(settings, api, line).route(),
+            ],
             "middleware": [Middleware(Guard, settings=settings)],
             "docs_url": None,
             "redoc_url": None,
