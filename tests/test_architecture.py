@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 INSIDE = {
     "assistant.models": ("engines", "llama remote torch_model weights", "batching", "sequences states template"),
-    "assistant.web": ("server", "mcp", "api chat", "embed", "routes", "limits line rendering"),
+    "assistant.web": ("server", "mcp", "api chat", "embed", "routes", "line limits rendering", "monitor"),
 }
 
 HEAVY = ("torch", "transformers", "gradio", "faiss", "sentence_transformers")

@@ -45,6 +45,8 @@ BAD_VALUES = [
     ("contact", "two\nlines", "one line of text"),
     ("questions", "two\nlines", "separated by |"),
     ("model_name", "two\nlines", "one line of text"),
+    ("metrics", "yes please", "1 or 0"),
+    ("log", "loud", "1 or 0"),
 ]
 
 BAD_SITES = [
@@ -191,7 +193,7 @@ def test_a_bad_value_is_named_with_its_variable_and_what_is_accepted(name: str, 
 
 
 def test_every_setting_but_the_keys_and_the_sites_has_a_bad_value_above() -> None:
-    assert {name for name, _, _ in BAD_VALUES} == set(PARSERS) - {"model_key", "api_key", "sites"}
+    assert {name for name, _, _ in BAD_VALUES} == set(PARSERS) - {"model_key", "api_key", "auth", "sites"}
 
 
 def test_the_key_is_never_shown() -> None:
@@ -202,6 +204,14 @@ def test_the_key_is_never_shown() -> None:
     assert "one line of ASCII characters" in message
     assert SECRET not in message
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("login", [SECRET, f":{SECRET}", f"{SECRET}:", f"{SECRET}:two\nlines"])
+def test_a_login_needs_a_name_and_a_password_and_is_never_shown(login: str) -> None:
+    with pytest.raises(SettingsError, match="a name and a password, joined by a colon") as caught:
+        read(auth=login)
+    assert SECRET not in str(caught.value)
+    assert SECRET not in repr(read(auth=f"ada:{SECRET}"))
 
 
 def test_the_key_is_not_in_what_is_printed_of_the_settings() -> None:
