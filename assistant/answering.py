@@ -52,14 +52,15 @@ RESULTS = 8
 """Results that retrieval is asked for; the first few become the prompt, all name the nearest topics."""
 READ_AFRESH = 2
 """Sentences nearest to the question that the model reads once more, behind the passages."""
-FEWEST = 3
+FEWEST = 4
 """An answer of fewer sentences is filled up with the passages' own."""
 LOOKED_UP = 4
 """Passages that a sentence is held against when those found for the question do not support it."""
-QUOTES = 3
-"""Sentences quoted when nothing the model wrote is supported."""
-QUOTE_SIMILARITY = 0.4
-"""How near to the question, and to what was withheld, a sentence must be to be quoted."""
+QUOTE_SIMILARITY = 0.5
+"""How near to the question, or to what was withheld, a quoted sentence must be that is not of the best passage."""
+QUOTABLE, QUOTABLE_AGAINST = 1.0, 1.5
+"""How near the passages must be to the question (`Evidence.strength`) to be quoted where the model wrote nothing that
+they support; the second where it told numbers or names that are not theirs, as when the answer is not in them."""
 CHOICES = 4
 """Subjects that are named when a question leaves open which it means."""
 OPENING_SIMILARITY = 0.72
@@ -250,15 +251,14 @@ class _Run:
 
     def _quoted(self, evidence: Evidence, withheld: Sequence[str]) -> Iterator[AnswerEvent]:
         """The documents' own sentences, where the model said little, or nothing that is supported."""
-        if self._text:
-            missing = max(0, FEWEST - self._shown_count)
-            quotes = evidence.following(self._supported[0], self._supported, self._said)
-            quotes += [near for near in evidence.more(self._query, self._supported, self._said) if near not in quotes]
-            quotes = quotes[:missing]
-        else:
-            # what the model tried to say, and could not prove, still points to the sentences that answer
-            near = evidence.nearest([self._query, *withheld])[:QUOTES]
-            quotes = [sentence for sentence, similarity in near if similarity >= QUOTE_SIMILARITY]
+        is_foreign = any(evidence.is_foreign(sentence, self._question) for sentence in withheld)
+        if not self._text and evidence.strength(self._query) < (QUOTABLE_AGAINST if is_foreign else QUOTABLE):
+            return
+        # what the model tried to say, and could not prove, still points to the sentences that answer
+        near = evidence.nearest([self._query, *withheld], self._supported, self._said)
+        best = self._results[0].chunk
+        quotes = [sentence for sentence, cosine in near if cosine >= QUOTE_SIMILARITY or sentence.chunk == best]
+        quotes = quotes[: max(0, FEWEST - self._shown_count)]
         for sentence in sorted(quotes, key=evidence.sentences.index):  # as they follow each other in their passage
             yield self._shown(" ", plain_text(sentence.quote), [sentence])
 

@@ -57,6 +57,11 @@ def disagreement(claim: str, evidence: Sequence[Stated]) -> str:
     return next((name for name, holds in RULES.items() if not holds(claim, evidence)), "")
 
 
+def is_foreign(claim: str, evidence: Sequence[Stated]) -> bool:
+    """Whether ``claim`` tells a number or a name that stands nowhere in the evidence."""
+    return not (numbers(claim) <= numbers(_all_text(evidence)) and _names(claim, evidence))
+
+
 def stands_alone(sentence: str) -> bool:
     """Whether ``sentence`` is a whole one that does not begin by pointing back at an earlier one."""
     return sentence.endswith((".", "!")) and not _POINTS_BACK.match(sentence)

@@ -19,7 +19,7 @@ from threading import Lock
 import numpy as np
 
 from assistant.chunking import plain_text
-from assistant.claims import Stated, disagreement
+from assistant.claims import Stated, disagreement, is_foreign
 from assistant.orders import is_order
 from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
@@ -42,8 +42,6 @@ PASSAGE_SHARE = 0.5
 """What a place in the best passage is worth, in cosine; in others it is worth less, by their fused score."""
 WORDS_SHARE = 0.5
 """What it is worth, in cosine, that all content words of the question stand in a sentence or its headings."""
-MORE_SIMILARITY = 0.5
-"""How near to the question a sentence must be to fill up a short answer."""
 KNOWN = 0.75
 """A sentence with this share of its content words in what was said before says nothing new."""
 MOST_POINTING = 2
@@ -191,39 +189,30 @@ class Evidence:
             plain_text(sentence.quote), sentence.chunk.heading_path, plain_text(before.quote) if before else ""
         )
 
-    def nearest(self, texts: Sequence[str]) -> list[tuple[EvidenceSentence, float]]:
-        """The sentences nearest in meaning to all of ``texts``, with their mean cosines, best first.
+    def nearest(
+        self, texts: Sequence[str], cited: Sequence[EvidenceSentence] = (), said: str = ""
+    ) -> list[tuple[EvidenceSentence, float]]:
+        """The sentences nearest in meaning to all of ``texts``, each with its cosine to the nearest text, best first.
 
         A sentence of a better passage, or with more of their words, goes before one that is a little nearer. A
-        sentence whose content words mostly stand in a better one says nothing new and is left out.
+        sentence that was ``cited``, or whose content words mostly stand in a better one or in what was ``said``, says
+        nothing new and is left out.
         """
         if not self.sentences:
             return []
-        cosine = np.mean([self._similarities(plain_text(text)) for text in texts], axis=0)
+        cosines = np.array([self._similarities(plain_text(text)) for text in texts])
         words = np.mean([self._coverages(frozenset(stems(plain_text(text)))) for text in texts], axis=0)
-        order = [int(i) for i in np.argsort(-cosine - WORDS_SHARE * words - self._rank)]
-        return [(self.sentences[i], float(cosine[i])) for i in self._new(order, frozenset())]
+        order = [int(i) for i in np.argsort(-cosines.mean(axis=0) - WORDS_SHARE * words - self._rank)]
+        order = [i for i in order if self.sentences[i] not in cited]
+        known = frozenset(stems(plain_text(said)))
+        return [(self.sentences[i], float(cosines[:, i].max())) for i in self._new(order, known)]
 
-    def following(
-        self, sentence: EvidenceSentence, cited: Sequence[EvidenceSentence], said: str
-    ) -> list[EvidenceSentence]:
-        """How its passage goes on behind ``sentence``, without what was ``said`` or cited; in the order of the text."""
-        order = [
-            i
-            for i, other in enumerate(self.sentences)
-            if other.chunk == sentence.chunk and other.start > sentence.start and other not in cited
-        ]
-        return [self.sentences[i] for i in self._new(order, frozenset(stems(plain_text(said))))]
+    def is_foreign(self, sentence: str, question: str) -> bool:
+        """Whether ``sentence`` tells a number or a name that stands neither in the passages nor in ``question``.
 
-    def more(self, question: str, cited: Sequence[EvidenceSentence], said: str) -> list[EvidenceSentence]:
-        """What the passages say beside what was ``said``, where it is near the question; best first."""
-        cosine = self._similarities(plain_text(question))
-        order = [
-            int(i)
-            for i in np.argsort(-cosine - self._rank)
-            if cosine[i] >= MORE_SIMILARITY and self.sentences[i] not in cited
-        ]
-        return [self.sentences[i] for i in self._new(order, frozenset(stems(plain_text(said))))]
+        A model that answers so does it from elsewhere: the passages do not hold what was asked for.
+        """
+        return is_foreign(plain_text(sentence), [*self._stated, Stated(question, "", "")])
 
     def _new(self, order: Sequence[int], known: frozenset[str]) -> Iterator[int]:
         """The sentences of ``order`` that say something which those before them, and ``known``, do not."""

@@ -42,6 +42,24 @@ def draw_topics(shares: dict[str, tuple[int, int]]) -> Path:
     return _saved(figure, "topics")
 
 
+def draw_load(rounds: Sequence[dict[str, Any]]) -> Path:
+    """Median and 95th percentile of the first sentence and of the whole answer, by the number of readers."""
+    readers = [str(one["readers"]) for one in rounds]
+    figure, axes = _axes(3.0)
+    for name, label, color in (
+        ("first_sentence_s", "first sentence", "#0f766e"),
+        ("total_s", "whole answer", "#94a3b8"),
+    ):
+        axes.plot(readers, [one[name]["p50"] for one in rounds], color=color, marker="o", label=f"{label}, median")
+        slow = [one[name]["p95"] for one in rounds]
+        axes.plot(readers, slow, color=color, marker="o", linestyle="dotted", label=f"{label}, 95th percentile")
+    axes.set_xlabel("readers")
+    axes.set_ylabel("seconds")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
+    return _saved(figure, "load")
+
+
 def _axes(height: float) -> tuple[Any, Any]:
     """An empty figure of this height in inches, and its axes."""
     import matplotlib

@@ -37,7 +37,7 @@ def make(knowledge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ma
     """
 
     def made(
-        script: str | Callable[[Sequence[Message]], str], fewest: int = 0, opening: float = 2.0
+        script: str | Callable[[Sequence[Message]], str], fewest: int = 1, opening: float = 2.0
     ) -> tuple[Assistant, ScriptedModel]:
         monkeypatch.setattr(answering, "FEWEST", fewest)
         monkeypatch.setattr(answering, "OPENING_SIMILARITY", opening)
@@ -81,8 +81,10 @@ def test_every_sentence_has_its_own_citation_and_the_same_source_the_same_number
 
 def test_a_short_answer_is_filled_up_from_the_passages(make: Make, knowledge: Path) -> None:
     answer = make(TRUE, FEWEST)[0].ask("Do I water tomatoes in the morning or at noon in summer?")
-    # its passage is read on
-    assert answer.text == f"{TRUE} [1] {ALSO_TRUE} [2] Wet leaves bring mould. [3]"
+    assert (
+        answer.text
+        == f"{TRUE} [1] {ALSO_TRUE} [2] Wet leaves bring mould. [3] A mulch of straw keeps the soil moist. [4]"
+    )
     assert not answer.refused
     verbatim(answer, knowledge)
 
@@ -101,7 +103,7 @@ def test_a_sentence_is_also_held_against_what_is_found_for_it(
 
 
 def test_an_answer_that_is_long_enough_is_not_filled_up(make: Make) -> None:
-    said = f"{TRUE} Wet leaves bring mould. A mulch of straw keeps the soil moist."
+    said = f"{TRUE} Wet leaves bring mould. A mulch of straw keeps the soil moist. Clay pots dry out sooner."
     answer = make(said, FEWEST)[0].ask("How and when should I water tomatoes in summer?")
     assert ALSO_TRUE not in answer.text
 
@@ -126,8 +128,8 @@ def test_a_follow_up_and_a_sentence_that_points_back_open_no_answer(make: Make, 
     )
     assert answer.text == f"{ALSO_TRUE} [1]"
     (knowledge / "garden" / "tomatoes.md").write_text("# Tomatoes\n\nThey need how much water in summer.\n")
-    answer = make("Bananas grow on Mars.", opening=0.5)[0].ask(QUESTION)
-    assert (answer.text, answer.withheld) == ("They need how much water in summer. [1]", 1), (
+    answer = make("Bananas grow in heaven.", FEWEST, opening=0.5)[0].ask(QUESTION)
+    assert (answer.text.split(" [1]")[0], answer.withheld) == ("They need how much water in summer.", 1), (
         "quoted at the end, not first"
     )
 
@@ -165,12 +167,26 @@ def test_an_unsupported_sentence_is_withheld_and_counted(make: Make, knowledge: 
 
 
 def test_when_all_is_withheld_the_documents_are_quoted(make: Make, knowledge: Path) -> None:
-    assistant, _ = make(f"{WRONG_NUMBER} Bananas grow on Mars.")
+    assistant, _ = make("Tomatoes dislike rain. Bananas grow in heaven.", FEWEST)
     answer = assistant.ask("Do tomatoes need two litres of water every day?")
     assert (answer.refused, answer.withheld) == (False, 2)
-    assert answer.text.split("\n")[0] == f"{TRUE} [1]"
+    assert answer.text.startswith(f"{TRUE} [1]")
     assert answer.citations[0].quote == TRUE
     verbatim(answer, knowledge)
+
+
+@pytest.mark.parametrize("elsewhere", [WRONG_NUMBER, "Bananas grow on Mars."])
+def test_a_model_that_answers_from_elsewhere_is_not_replaced_by_quotes(make: Make, elsewhere: str) -> None:
+    assistant, _ = make(f"Tomatoes dislike rain. {elsewhere}", FEWEST)
+    answer = assistant.ask("Do tomatoes need two litres of water?")
+    assert (answer.refused, answer.withheld, answer.citations) == (True, 2, ())
+    # unless the passages are so near that they can be taken to answer all the same
+    assert assistant.ask(TRUE).text.startswith(f"{TRUE} [1]")
+
+
+def test_passages_that_are_not_near_enough_are_not_quoted(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "QUOTABLE", 1.99)
+    assert make("Tomatoes dislike rain.", FEWEST)[0].ask("Do tomatoes need two litres of water every day?").refused
 
 
 def test_when_all_is_withheld_and_nothing_is_near_the_answer_is_a_refusal(
@@ -178,7 +194,7 @@ def test_when_all_is_withheld_and_nothing_is_near_the_answer_is_a_refusal(
 ) -> None:
     # enough of a passage is near, but no single sentence of it
     monkeypatch.setattr(answering, "QUOTE_SIMILARITY", 0.9)
-    assistant, model = make("Bananas grow on Mars.")
+    assistant, model = make("Bananas grow in heaven.", FEWEST)
     answer = assistant.ask("watering tomatoes: morning straw mulch leaves")
     assert len(model.prompts) == 1
     assert (answer.refused, answer.withheld, answer.citations) == (True, 1, ())
@@ -205,7 +221,7 @@ def test_an_unrelated_question_is_refused_without_asking_the_model(make: Make, q
         '"Not in the documents."',
         "not in the documents.",
         f"Not in the documents. {TRUE}",
-        f"{WRONG_NUMBER} Not in the documents.",
+        "Tomatoes dislike rain. Not in the documents.",
     ],
 )
 def test_when_the_model_finds_nothing_the_documents_are_quoted(make: Make, knowledge: Path, said: str) -> None:

@@ -201,23 +201,29 @@ def test_a_sentence_below_the_heading_that_is_asked_for_goes_first() -> None:
     assert evidence.nearest(["When does watering happen?"])[0][0].quote == "Do it in the morning."
 
 
-def test_more_is_what_the_passages_say_near_the_question_beside_what_was_said(evidence: Evidence) -> None:
+def test_what_was_cited_or_said_is_not_near(evidence: Evidence) -> None:
     question = "How should I water tomatoes in the morning?"
     said = "Tomatoes need two litres of water every day in summer."
     cited = evidence.support(said)
-    more = evidence.more(question, cited, said)
-    assert quotes(more) == ["Water them in the morning, never at noon."]
-    assert evidence.more(question, cited, f"{said} Water them in the morning, never at noon.") == []
-    assert evidence.more("How long does bread bake?", cited, said) == []
+    near = [sentence.quote for sentence, _ in evidence.nearest([question], cited, said)]
+    assert near[0] == "Water them in the morning, never at noon."
+    assert said not in near
+    near = [sentence.quote for sentence, _ in evidence.nearest([question], cited, f"{said} {near[0]}")]
+    assert "Water them in the morning, never at noon." not in near
 
 
-def test_a_passage_is_read_on_behind_a_sentence(evidence: Evidence) -> None:
-    water, *_ = evidence.support("Tomatoes need two litres of water every day in summer.")
-    said = "Tomatoes need two litres of water every day in summer. Wet leaves bring mould."
-    assert [sentence.quote for sentence in evidence.following(water, [water], said)] == [
-        "Water them in the morning, never at noon.",
-        "A mulch of straw keeps the soil moist.",
-    ]
+@pytest.mark.parametrize(
+    ("sentence", "foreign"),
+    [
+        ("Tomatoes need nine litres of water.", True),
+        ("They were bred by Luther Burbank.", True),
+        ("Tomatoes need two litres.", False),
+        ("Tomatoes dislike rain.", False),
+        ("For Ada it is 7 litres.", False),
+    ],
+)
+def test_a_number_or_name_from_nowhere_is_foreign(evidence: Evidence, sentence: str, foreign: bool) -> None:
+    assert evidence.is_foreign(sentence, "Do tomatoes need 7 litres, as Ada says?") is foreign
 
 
 def test_a_sentence_that_only_points_to_another_document_is_not_quoted() -> None:
@@ -252,7 +258,6 @@ def test_without_passages_nothing_is_supported_or_near() -> None:
     nothing = Evidence([], SentenceVectors(HashEmbedder()))
     assert nothing.support("Wet leaves bring mould.") == []
     assert nothing.nearest(["Wet leaves?"]) == []
-    assert nothing.more("Wet leaves?", [], "") == []
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,15 @@ def serve(settings: Settings) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # whom a forwarded address is believed is decided in `limits`, and not by the server below Gradio
     os.environ["FORWARDED_ALLOW_IPS"] = ""
-    stopping = Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    line, stopping = Line(Monitor(settings.keep_questions)), Event()
+
+    def stop(*_: object) -> None:
+        line.close()
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
     if settings.log:
         _log_to_standard_error()
-    line = Line(Monitor(settings.keep_questions))
     with ProgressBar() as bar:
         preparation = Preparation(settings, bar.show)
         preparation.start()
@@ -68,8 +72,7 @@ def serve(settings: Settings) -> None:
 
 
 def _finish(line: Line) -> None:
-    """Answer those who have asked, for as long as a supervisor can be expected to wait, and nobody else."""
-    line.close()
+    """Answer those who have asked, for as long as a supervisor can be expected to wait."""
     deadline = time.monotonic() + FINISH_SECONDS
     while not line.is_empty and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
