@@ -14,6 +14,10 @@ from assistant.words import content_words
 SHORT = 3
 """A question with at most so many content words is taken to lean on the conversation."""
 
+NAMED_BEFORE = 4
+"""So many content words before a pronoun name what it stands for."""
+
+_PRONOUN = re.compile(r"its?|they|them|their|theirs|he|him|his|she|her", re.I)
 _OPENING = re.compile(
     r"^\W*(and|but|or|so|also|then|what about|how about|why|why not|ok|okay|what else|more|else)\b", re.I
 )
@@ -33,8 +37,16 @@ def standalone(question: str, conversation: Conversation) -> str:
     return question
 
 
+def _points_out(reference: re.Match[str], question: str) -> bool:
+    """Whether it points out of the question: "they" behind several content words most often means one of these."""
+    before = content_words(question[: reference.start()])
+    return not _PRONOUN.fullmatch(reference[0]) or len(before) < NAMED_BEFORE
+
+
 def leans(question: str) -> bool:
     """Whether ``question`` can hardly be understood without what was said before."""
-    if _OPENING.search(question) or _REFERENCE.search(question):
+    if _OPENING.search(question) or any(
+        _points_out(reference, question) for reference in _REFERENCE.finditer(question)
+    ):
         return True
     return len(content_words(question)) <= SHORT and not _DEFINITION.search(question)

@@ -16,6 +16,8 @@ MOST_HEADINGS = 60
 """Passages of the documents cited whose headings are looked at."""
 SAME = 0.8
 """So near to the question, or to each other (cosine), headings ask the same."""
+NEAR = 0.4
+"""How near to the question a heading must be that is no question: a glossary's next term has nothing to do with it."""
 FEWEST_WORDS = 2
 """A heading with fewer content words ("Limits") says too little alone."""
 
@@ -36,9 +38,12 @@ def next_questions(
     if not named:
         return ()
     query_vector, *vectors = embedder.embed([query, *named])
-    order = sorted(range(len(named)), key=lambda i: (not named[i].endswith("?"), -float(vectors[i] @ query_vector)))
+    cosines = [float(vector @ query_vector) for vector in vectors]
+    order = sorted(range(len(named)), key=lambda i: (not named[i].endswith("?"), -cosines[i]))
     chosen: list[int] = []
     for i in order:
+        if not named[i].endswith("?") and cosines[i] < NEAR:
+            break
         is_new = all(float(vectors[i] @ vector) < SAME for vector in (query_vector, *(vectors[j] for j in chosen)))
         if is_new and named[i] not in asked and len(chosen) < SUGGESTED:
             chosen.append(i)

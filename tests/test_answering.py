@@ -147,8 +147,11 @@ def test_a_question_that_points_at_nothing_gets_a_question_back(make: Make) -> N
     assert "Which one" not in assistant.ask("How long does it take? (Growing tomatoes)").text
 
 
-def test_an_answer_says_what_to_go_on_with(make: Make) -> None:
-    assert make(TRUE)[0].ask(QUESTION).suggestions == ("Choosing a pot",)
+def test_an_answer_says_what_to_go_on_with(make: Make, knowledge: Path) -> None:
+    assert make(TRUE)[0].ask(QUESTION).suggestions == ()
+    tomatoes = knowledge / "garden" / "tomatoes.md"
+    tomatoes.write_text(tomatoes.read_text().replace("## Choosing a pot", "## Which pot is right?"))
+    assert make(TRUE)[0].ask(QUESTION).suggestions == ("Which pot is right?",)
 
 
 def test_a_list_keeps_its_lines(make: Make, knowledge: Path) -> None:

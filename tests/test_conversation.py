@@ -44,6 +44,7 @@ def test_a_question_that_leans_takes_the_question_before_it_along(question: str)
         "Explain fine-tuning",
         "How do vision models learn from unlabelled pictures?",
         "Which companies train large language models today?",
+        "Can a chatbot leak my company's secrets if I paste them in?",
     ],
 )
 def test_a_question_that_stands_alone_is_left_as_it_is(question: str) -> None:
