@@ -95,6 +95,8 @@ def _index(options: argparse.Namespace, settings: Settings) -> int:
         return 0
     for skipped in report.skipped:
         print(f"Skipped {skipped.path}: {skipped.reason}", file=sys.stderr)
+    for unused in report.unused:
+        print(f"Questions of {unused.path} are not used: {unused.reason}", file=sys.stderr)
     print(
         f"{report.documents} documents, {report.chunks} passages ({report.added} added, {report.updated} updated, "
         f"{report.removed} removed, {report.unchanged} unchanged, {len(report.skipped)} skipped) "
@@ -194,7 +196,7 @@ def _feedback(options: argparse.Namespace, settings: Settings) -> int:
         for verdict in verdicts:
             _print_json(verdict)
         return 0
-    table = csv.writer(sys.stdout, lineterminator="\n")
+    table = csv.writer(sys.stdout)
     table.writerow(COLUMNS)
     table.writerows([as_cell(verdict[column]) for column in COLUMNS] for verdict in verdicts)
     return 0

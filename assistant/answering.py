@@ -251,7 +251,7 @@ class _Run:
 
     def _quoted(self, evidence: Evidence, withheld: Sequence[str]) -> Iterator[AnswerEvent]:
         """The documents' own sentences, where the model said little, or nothing that is supported."""
-        is_foreign = any(evidence.is_foreign(sentence, self._question) for sentence in withheld)
+        is_foreign = any(evidence.is_from_elsewhere(sentence, self._question) for sentence in withheld)
         if not self._text and evidence.strength(self._query) < (QUOTABLE_AGAINST if is_foreign else QUOTABLE):
             return
         # what the model tried to say, and could not prove, still points to the sentences that answer

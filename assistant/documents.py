@@ -93,12 +93,13 @@ def _read(path: Path, relative: str, root: Path) -> Document:
 def _questions(front: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     """What its author says that each section answers. A field of that name but another shape is not ours."""
     given = front.get("questions")
-    if not isinstance(given, dict) or not all(isinstance(some, list) for some in given.values()):
-        return {}
-    return {
-        _one_line(str(heading)): tuple(_one_line(question) for question in some if isinstance(question, str))
-        for heading, some in given.items()
-    }
+    found: dict[str, tuple[str, ...]] = {}
+    for heading, some in given.items() if isinstance(given, dict) else ():
+        texts = some if isinstance(some, list) else [some]
+        found[_one_line(str(heading))] = tuple(
+            _one_line(text) for text in texts if isinstance(text, str) and _one_line(text)
+        )
+    return found
 
 
 def _digest(data: bytes) -> str:

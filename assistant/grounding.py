@@ -207,7 +207,7 @@ class Evidence:
         known = frozenset(stems(plain_text(said)))
         return [(self.sentences[i], float(cosines[:, i].max())) for i in self._new(order, known)]
 
-    def is_foreign(self, sentence: str, question: str) -> bool:
+    def is_from_elsewhere(self, sentence: str, question: str) -> bool:
         """Whether ``sentence`` tells a number or a name that stands neither in the passages nor in ``question``.
 
         A model that answers so does it from elsewhere: the passages do not hold what was asked for.

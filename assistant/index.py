@@ -11,7 +11,6 @@ This module does not know how the index is built or how results are ranked.
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ HEADING_WEIGHT = 3.0
 QUESTION_WEIGHT = 1.0
 """What a word in a question that the chunk's author wrote down counts for."""
 AT_ONCE = 500
-"""Chunks that one query fetches."""
+"""Rows that one query fetches."""
 _REBUILD = "run `python -m assistant index` to build it again."
 
 
@@ -108,20 +107,24 @@ class Snapshot:
     store: Any
 
     def nearest(self, vector: Vectors, limit: int) -> dict[int, float]:
-        """Chunk identifiers and cosines of about ``limit`` chunks nearest to ``vector`` (shape ``(dimension,)``)."""
+        """Chunk identifiers and cosines of the ``limit`` chunks nearest to ``vector`` (shape ``(dimension,)``)."""
         if not self.store.ntotal:
             return {}
-        # a chunk has as many vectors as there are questions for it, and one more
-        limit = min(self.store.ntotal, math.ceil(limit * self.store.ntotal / self.counts()[1]))
         if self.store.d != len(vector):
             raise KnowledgeIndexError(f"The vectors of the index have {self.store.d} dimensions, not {len(vector)}.")
-        similarities, rows = self.store.search(vector[None], limit)
-        identifiers = self._identifiers([int(row) for row in rows[0] if row >= 0])
         found: dict[int, float] = {}
-        for row, similarity in zip(rows[0], similarities[0], strict=True):  # nearest first
-            if row >= 0:
-                found.setdefault(identifiers[int(row)], float(similarity))
-        return found
+        # a chunk has a vector of its own and one of each of its questions, however many these are
+        count = limit
+        while len(found) < limit:
+            similarities, rows = self.store.search(vector[None], min(count, self.store.ntotal))
+            identifiers = self._identifiers([int(row) for row in rows[0] if row >= 0])
+            for row, similarity in zip(rows[0], similarities[0], strict=True):  # nearest first
+                if row >= 0:
+                    found.setdefault(identifiers[int(row)], float(similarity))
+            if count >= self.store.ntotal:
+                break
+            count *= 4
+        return dict(list(found.items())[:limit])
 
     def similarities(self, identifiers: Sequence[int], vector: Vectors) -> dict[int, float]:
         """The cosine to ``vector`` of each of these chunks, or of the nearest of its questions."""
@@ -198,8 +201,12 @@ class Snapshot:
         return [found[identifier] for identifier in identifiers]
 
     def _identifiers(self, rows: Sequence[int]) -> dict[int, int]:
-        marks = ",".join("?" * len(rows))
-        return dict(self.database.execute(f"SELECT row, chunk FROM vectors WHERE row IN ({marks})", list(rows)))
+        found: dict[int, int] = {}
+        for start in range(0, len(rows), AT_ONCE):
+            some = rows[start : start + AT_ONCE]
+            marks = ",".join("?" * len(some))
+            found |= dict(self.database.execute(f"SELECT row, chunk FROM vectors WHERE row IN ({marks})", list(some)))
+        return found
 
 
 def vector_name(generation: str) -> str:

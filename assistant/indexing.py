@@ -54,6 +54,8 @@ class Report:
     unchanged: int
     skipped: tuple[Skipped, ...]
     seconds: float
+    unused: tuple[Skipped, ...] = ()
+    """Documents whose questions stand below a heading that they do not have."""
 
 
 def build(
@@ -67,17 +69,19 @@ def build(
     """
     started = time.monotonic()
     documents, skipped = _read(knowledge)
+    unused: list[Skipped] = []
     try:
         index.mkdir(parents=True, exist_ok=True)
         _discard_if_damaged(index)
         with connection(index / DATABASE) as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("BEGIN IMMEDIATE")
-            counts = _update(database, index, documents, embedder, progress)
+            counts = _update(database, index, documents, embedder, progress, unused)
             database.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
         raise _cannot_write(index, error) from error
-    return Report(**counts, documents=len(documents), skipped=tuple(skipped), seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Report(**counts, documents=len(documents), skipped=tuple(skipped), seconds=seconds, unused=tuple(unused))
 
 
 def _read(knowledge: Path) -> tuple[dict[str, Document], list[Skipped]]:
@@ -103,6 +107,7 @@ def _update(
     documents: dict[str, Document],
     embedder: Embedder,
     progress: Callable[[Progress], None],
+    unused: list[Skipped],
 ) -> dict[str, int]:
     manifest = read_manifest(database)
     wanted = _make(embedder)
@@ -127,7 +132,7 @@ def _update(
         kept = database.execute("SELECT row FROM vectors ORDER BY row").fetchall()
         vectors = [old_vectors[[row for (row,) in kept]]] if old_vectors is not None and kept else []
         _renumber(database)
-        texts = [text for path in changed for text in _insert(database, documents[path], embedder)]
+        texts = [text for path in changed for text in _insert(database, documents[path], embedder, unused)]
         vectors += _embedded(texts, embedder, progress)
         # a random name: no reader can mistake the new vectors for those it has, even after `rm -rf index`
         generation, previous = secrets.token_hex(8), manifest.get("generation", "")
@@ -149,9 +154,14 @@ def _make(embedder: Embedder) -> dict[str, str]:
     }
 
 
-def _insert(database: sqlite3.Connection, document: Document, embedder: Embedder) -> Iterator[str]:
+def _insert(
+    database: sqlite3.Connection, document: Document, embedder: Embedder, unused: list[Skipped]
+) -> Iterator[str]:
     """Store a document, its chunks and their questions; yield what is to be embedded, in the order of the rows."""
     d = document
+    # as the chunker writes headings
+    questions = {chunking.plain_text(heading): some for heading, some in document.questions.items()}
+    headings: set[str] = set()
     database.execute(
         "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?)", (d.path, d.title, d.summary, d.digest, d.body_line, d.text)
     )
@@ -170,16 +180,22 @@ def _insert(database: sqlite3.Connection, document: Document, embedder: Embedder
                 chunk.offset,
             ),
         )
-        questions = document.questions.get(chunk.headings[-1] if chunk.headings else document.title, ())
+        heading = chunk.headings[-1] if chunk.headings else chunking.plain_text(document.title)
+        headings.add(heading)
+        asked = questions.get(heading, ())
         database.execute(
             "INSERT INTO chunks_text (rowid, headings, text, questions) VALUES (?, ?, ?, ?)",
-            (cursor.lastrowid, chunk.heading_path, chunk.text, "\n".join(questions)),
+            (cursor.lastrowid, chunk.heading_path, chunk.text, "\n".join(asked)),
         )
-        for text in (chunk.embedding_text, *questions):
+        for text in (chunk.embedding_text, *asked):
             database.execute(
                 "INSERT INTO vectors VALUES ((SELECT ifnull(max(row), -1) + 1 FROM vectors), ?)", (cursor.lastrowid,)
             )
             yield text
+    lost = [heading for heading in questions if heading not in headings]
+    if lost:
+        reason = f"it has no text below the heading {lost[0]!r}, where its front matter has questions"
+        unused.append(Skipped(document.path, f"{reason} ({len(lost)} such): mend the heading"))
 
 
 def _delete(database: sqlite3.Connection, path: str) -> None:

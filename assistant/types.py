@@ -27,7 +27,8 @@ class Document:
     ``path`` is relative to the folder and uses forward slashes; ``text`` is the whole file, front matter
     included, so that line numbers are those an editor shows; ``body_line`` is the number of lines before the
     body, its front matter; ``digest`` is the SHA-256 of the file's bytes. ``questions`` are those that its author says
-    a section answers, by the section's heading; the title stands for what is above the first heading.
+    a section answers, by the section's heading; the title stands for what is above the first heading. A document that
+    was read from an index comes without.
     """
 
     path: str

@@ -41,7 +41,6 @@ READING_SECONDS = (1.0, 5.0)
 COME_BACK_SECONDS = 5.0
 LEAVES = 0.2
 READY_SECONDS = 600
-HEADERS = {"Content-Type": "application/json"}
 
 
 @dataclass(slots=True)
@@ -171,7 +170,10 @@ def _server(settings: Settings, bar: ProgressBar) -> Iterator[tuple[str, subproc
         yield address, process
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
 
 
 def _is_ready(address: str) -> bool:

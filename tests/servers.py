@@ -1,14 +1,21 @@
-"""Servers on loopback: a model hub that can be cut off, and a Python package index."""
+"""Servers on loopback: a model hub that can be cut off, a Python package index, and the app as a process."""
 
 from __future__ import annotations
 
 import hashlib
+import socket
+import subprocess
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
 
 
 class Hub:
@@ -112,3 +119,24 @@ def index_server(folder: Path, missing: set[str] | None = None) -> Iterator[str]
 
     with serving(Handler) as address:
         yield f"{address}/simple/"
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until_ready(client: httpx.Client, process: subprocess.Popen[Any]) -> None:
+    """Wait until a server that was just started can be asked."""
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if client.get("/healthz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass  # it does not listen yet
+        time.sleep(0.2)
+    pytest.fail("The server did not become ready.")

@@ -192,16 +192,13 @@ def test_passages_that_are_not_near_enough_are_not_quoted(make: Make, monkeypatc
     assert make("Tomatoes dislike rain.", FEWEST)[0].ask("Do tomatoes need two litres of water every day?").refused
 
 
-def test_when_all_is_withheld_and_nothing_is_near_the_answer_is_a_refusal(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("near", "documents"), [(0.2, 2), (2.0, 1)])
+def test_beside_the_best_passage_only_what_is_near_is_quoted(
+    make: Make, monkeypatch: pytest.MonkeyPatch, near: float, documents: int
 ) -> None:
-    # enough of a passage is near, but no single sentence of it
-    monkeypatch.setattr(answering, "QUOTE_SIMILARITY", 0.9)
-    assistant, model = make("Bananas grow in heaven.", FEWEST)
-    answer = assistant.ask("watering tomatoes: morning straw mulch leaves")
-    assert len(model.prompts) == 1
-    assert (answer.refused, answer.withheld, answer.citations) == (True, 1, ())
-    assert answer.text.startswith("I do not know")
+    monkeypatch.setattr(answering, "QUOTE_SIMILARITY", near)
+    answer = make("Not in the documents.", 9)[0].ask("Do tomatoes need water every day, and how long does bread bake?")
+    assert len({citation.document for citation in answer.citations}) == documents
 
 
 @pytest.mark.parametrize("question", ["Who painted the Mona Lisa?", "quantum entanglement", "When?", "🍅"])

@@ -222,8 +222,10 @@ def test_what_was_cited_or_said_is_not_near(evidence: Evidence) -> None:
         ("For Ada it is 7 litres.", False),
     ],
 )
-def test_a_number_or_name_from_nowhere_is_foreign(evidence: Evidence, sentence: str, foreign: bool) -> None:
-    assert evidence.is_foreign(sentence, "Do tomatoes need 7 litres, as Ada says?") is foreign
+def test_a_number_or_name_that_the_passages_do_not_have_is_from_elsewhere(
+    evidence: Evidence, sentence: str, foreign: bool
+) -> None:
+    assert evidence.is_from_elsewhere(sentence, "Do tomatoes need 7 litres, as Ada says?") is foreign
 
 
 def test_a_sentence_that_only_points_to_another_document_is_not_quoted() -> None:

@@ -160,8 +160,31 @@ def test_a_chunk_is_found_by_the_questions_that_its_author_wrote_down(knowledge:
     consistent(built)
 
 
+def test_one_chunk_with_many_questions_leaves_room_for_others(tmp_path: Path, folder: Path) -> None:
+    many = "".join(f"    - how do i water plant {number}\n" for number in range(600))
+    (tmp_path / "many.md").write_text(f"---\nquestions:\n  many:\n{many}---\nWater plants.\n")
+    for number in range(20):
+        (tmp_path / f"{number}.md").write_text(f"Plant {number} likes water.\n")
+    build(tmp_path, folder, HashEmbedder())
+    with opened(folder).snapshot() as snapshot:
+        vector = HashEmbedder().embed(["how do i water plant 7"])[0]
+        assert [len(snapshot.nearest(vector, limit)) for limit in (1, 10, 100)] == [1, 10, 21]
+        assert list(snapshot.nearest(vector, 5)) == list(snapshot.nearest(vector, 100))[:5]
+
+
+def test_questions_at_a_heading_that_is_not_there_are_reported(tmp_path: Path, folder: Path) -> None:
+    front = 'questions:\n  "*Sun* and rain": when do i sit outside\n  Moon: [why]\n  Stars: [where, ""]\n'
+    (tmp_path / "a.md").write_text(f"---\ntitle: Sky\n{front}---\n\n## Sun and *rain*\n\nText.\n\n## Moon\n")
+    report = build(tmp_path, folder, HashEmbedder())
+    assert [(unused.path, "'Moon'" in unused.reason, "(2 such)" in unused.reason) for unused in report.unused] == [
+        ("a.md", True, True)
+    ]
+    with opened(folder).snapshot() as snapshot:
+        assert snapshot.store.ntotal == 2
+
+
 def test_questions_in_front_matter_that_are_meant_otherwise_are_left_alone(tmp_path: Path) -> None:
-    for given in ("three", "[a, b]", "{Drooping: yes}", "{Drooping: [1, [2]]}", "null"):
+    for given in ("three", "[a, b]", "{Drooping: 3}", "{Drooping: [1, [2], ' ']}", "null"):
         (tmp_path / "a.md").write_text(f"---\nquestions: {given}\n---\nText.\n")
         (document,) = read_folder(tmp_path)
         assert isinstance(document, Document)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -26,15 +28,18 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from assistant.__main__ import main
+from assistant.errors import QuestionError
 from assistant.feedback import FeedbackStore
 from assistant.settings import Settings
+from assistant.types import Answer, Finished
 from assistant.web.api import Api
 from assistant.web.limits import Limits
-from assistant.web.line import Line
+from assistant.web.line import CLOSED, WAITING, Line
 from assistant.web.monitor import LOG, Monitor
 from assistant.web.routes import Guard, build_routes
 from tests.conftest import ROOT
 from tests.fakes import ScriptedModel
+from tests.servers import free_port, wait_until_ready
 from tests.test_web import prepared
 
 QUESTION = "How long does bread bake, and at how many degrees?"
@@ -46,7 +51,7 @@ def opened(settings: Settings, line: Line | None = None) -> TestClient:
     line = line or Line(Monitor(settings.keep_questions))
     preparation = prepared(settings, ScriptedModel(f"{TRUE} {FALSE}"))
     routes = [
-        *build_routes(settings, preparation, line.monitor),
+        *build_routes(settings, preparation, line),
         *Api(settings, preparation, line, Limits(settings)).routes(),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Guard, settings=settings)])
@@ -78,7 +83,7 @@ def test_answers_refusals_and_what_was_withheld_are_counted(settings: Settings) 
     assert found["groundwork_turned_away_total limit"] == 1
     assert found["groundwork_answer_seconds_count"] == 2
     assert found["groundwork_first_token_seconds_count"] == 1
-    assert found["groundwork_tokens_total answer"] > 0
+    assert found["groundwork_answer_tokens_total"] > 0
     assert found["groundwork_waiting"] == found["groundwork_running"] == 0
 
 
@@ -91,16 +96,58 @@ def test_a_line_that_is_full_and_an_answer_that_fails_are_counted(settings: Sett
     line = Line()
     preparation = prepared(settings, Broken(""))
     routes = [
-        *build_routes(settings, preparation, line.monitor),
+        *build_routes(settings, preparation, line),
         *Api(settings, preparation, line, Limits(settings)).routes(),
     ]
     client = TestClient(Starlette(routes=routes), raise_server_exceptions=False)
     assert asked(client).status_code == 500
-    line.close()
+    line.waiting = WAITING
     assert asked(client).status_code == 429
+    line.waiting = 0
+    assert client.get("/healthz").status_code == 200
+    line.close()
+    late = asked(client)
+    assert (late.status_code, late.json()["error"]["message"]) == (503, CLOSED)
+    assert client.get("/healthz").json() == {"status": "stopping"}
     found = numbers(client)
-    assert found["groundwork_failures_total"] == found["groundwork_turned_away_total closing"] == 1
+    assert found["groundwork_failures_total"] == 1
+    assert found["groundwork_turned_away_total closing"] == found["groundwork_turned_away_total full"] == 1
     assert found["groundwork_running"] == 0
+
+
+def test_who_leaves_is_counted_and_a_bad_question_is_no_failure(settings: Settings) -> None:
+    line = Line()
+    assistant = prepared(settings, ScriptedModel(f"{TRUE} {FALSE}")).assistant
+    assert assistant
+
+    async def leave() -> None:
+        stop = Event()
+        async with aclosing(line.answering(assistant.stream(QUESTION, (), stop), stop)) as events:
+            async for _ in events:
+                return
+
+    async def ask_nothing() -> None:
+        stop = Event()
+        async with aclosing(line.answering(assistant.stream("  ", (), stop), stop)) as events:
+            assert [event async for event in events]
+
+    async def stopped() -> Answer:
+        stop = Event()
+        async with aclosing(line.answering(assistant.stream(QUESTION, (), stop), stop)) as events:
+            async for event in events:
+                line.stop()
+                if isinstance(event, Finished):
+                    return event.answer
+        raise AssertionError
+
+    asyncio.run(leave())
+    with pytest.raises(QuestionError):
+        asyncio.run(ask_nothing())
+    assert FALSE not in asyncio.run(stopped()).text
+    told = line.monitor.numbers().decode()
+    assert "groundwork_left_total 2.0" in told
+    assert "groundwork_failures_total 0.0" in told
+    assert "groundwork_answers_total{" not in told
 
 
 def test_numbers_are_told_only_when_the_owner_wants_it(settings: Settings) -> None:
@@ -122,12 +169,16 @@ def test_a_login_is_asked_for_at_every_door_but_health(settings: Settings) -> No
     client = opened(replace(settings, auth="ada:secret:with colon", api_key="key", metrics=True))
     for path in ("/documents/bread.md", "/topics", "/embed", "/widget.js", "/metrics", "/v1/models"):
         answer = client.get(path)
-        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Basic")
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith('Basic realm="')
         assert "nosniff" in answer.headers["x-content-type-options"]
         assert client.get(path, auth=("ada", "wrong")).status_code == 401
         assert client.get(path, headers=[(b"Authorization", b"Basic \xff")]).status_code == 401
     assert client.get("/healthz").status_code == 200
     assert client.get("/documents/bread.md", auth=("ada", "secret:with colon")).status_code == 200
+    shouted = {"Authorization": "BASIC  YWRhOnNlY3JldDp3aXRoIGNvbG9u"}
+    assert client.get("/documents/bread.md", headers=shouted).status_code == 200
+    assert client.get("/documents/bread.md", headers={"Authorization": "Bearer"}).status_code == 401
     # the page asks `/v1` with no key of its own; programs send theirs instead of the login
     assert asked(client).status_code == 401
     assert asked(client, Authorization="Bearer key").status_code == 200
@@ -137,9 +188,7 @@ def test_a_login_is_asked_for_at_every_door_but_health(settings: Settings) -> No
 def test_a_request_to_stop_lets_running_answers_end_and_nobody_in(weights_cache: Path, tmp_path: Path) -> None:
     (tmp_path / "knowledge").mkdir()
     (tmp_path / "knowledge" / "bread.md").write_text((ROOT / "knowledge/adaptation/quantisation.md").read_text())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "ASSISTANT_PORT": str(port),
@@ -148,13 +197,19 @@ def test_a_request_to_stop_lets_running_answers_end_and_nobody_in(weights_cache:
         "ASSISTANT_INDEX": str(tmp_path / "index"),
         "ASSISTANT_KNOWLEDGE": str(tmp_path / "knowledge"),
         "ASSISTANT_LOG": "1",
+        "ASSISTANT_AUTH": "ada:secret",
     }
     command = [sys.executable, "-m", "assistant", "serve"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            _ready(client, process)
+        address = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=address, timeout=60, auth=("ada", "secret")) as client:
+            wait_until_ready(client, process)
+            # the login stands before Gradio's own doors, and does not keep it from starting
+            assert client.get("/").status_code == 200
+            for path in ("/", "/config", "/gradio_api/info", "/gradio_api/call/chat", "/mcp", "/embed"):
+                assert httpx.get(address + path).status_code == 401
             body = {"messages": [{"role": "user", "content": "Which number formats are there?"}], "stream": True}
             with client.stream("POST", "/v1/chat/completions", json=body) as stream:
                 lines = stream.iter_lines()
@@ -163,7 +218,7 @@ def test_a_request_to_stop_lets_running_answers_end_and_nobody_in(weights_cache:
                 time.sleep(1)  # the signal is heard between two steps of the model
                 late = asked(client, "What is GGUF?")
                 rest = [line for line in lines if line]
-        assert late.status_code == 429
+        assert late.status_code == 503
         assert int(late.headers["retry-after"]) > 0
         assert rest[-1] == "data: [DONE]"
         assert '"finish_reason": "stop"' in rest[-2]
@@ -173,21 +228,10 @@ def test_a_request_to_stop_lets_running_answers_end_and_nobody_in(weights_cache:
         process.kill()
         process.wait(10)
         process.stderr.close()
-    assert '"event": "answered"' in said
-    assert '"reason": "closing"' in said
+    logged = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert [line.get("reason", line["event"]) for line in logged] == ["closing", "answered"]
+    assert all(datetime.fromisoformat(line["time"]).tzinfo for line in logged)
     assert "Traceback" not in said
-
-
-def _ready(client: httpx.Client, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if client.get("/healthz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass  # it does not listen yet
-        time.sleep(0.2)
-    pytest.fail("The server did not become ready.")
 
 
 def test_verdicts_are_exported_without_formulas(
@@ -195,14 +239,15 @@ def test_verdicts_are_exported_without_formulas(
 ) -> None:
     store = FeedbackStore(tmp_path, keep_questions=True)
     store.record("like", ["b.md", "a.md"], '=HYPERLINK("http://evil")', "Two,\nlines")
-    store.record("dislike", [], "@SUM(1)", "-1")
+    store.record("dislike", ["a\r=EVIL().md"], "@SUM(1)", "-1\r=EVIL()")
     monkeypatch.setenv("ASSISTANT_CACHE", str(tmp_path))
     assert main(["feedback"]) == 0
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
     assert main(["feedback", "--json"]) == 0
     plain = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["question"] for row in rows] == ['\'=HYPERLINK("http://evil")', "'@SUM(1)"]
-    assert [row["answer"] for row in rows] == ["Two,\nlines", "'-1"]
+    assert [row["answer"] for row in rows] == ["Two,\nlines", "'-1\r=EVIL()"]
+    assert rows[1]["documents"] == "a\r=EVIL().md"
     assert rows[0]["documents"] == "b.md a.md"
     assert [row["question"] for row in plain] == ['=HYPERLINK("http://evil")', "@SUM(1)"]
     assert datetime.fromisoformat(plain[0]["time"]).tzinfo is not None
@@ -211,4 +256,4 @@ def test_verdicts_are_exported_without_formulas(
     assert "move it away" in capsys.readouterr().err
     monkeypatch.setenv("ASSISTANT_CACHE", str(tmp_path / "none"))
     assert main(["feedback"]) == 0
-    assert capsys.readouterr().out == "time,verdict,documents,question,answer\n"
+    assert capsys.readouterr().out == "time,verdict,documents,question,answer\r\n"

@@ -32,8 +32,7 @@ from assistant.starting import Preparation
 from assistant.types import Citation, Document, Message, Progress, Token
 from assistant.web.chat import MOST_KEPT, NO_SOURCES, ChatPage, _restored
 from assistant.web.limits import TOO_MANY
-from assistant.web.line import BUSY, READERS, WAITING
-from assistant.web.monitor import Monitor
+from assistant.web.line import BUSY, READERS, WAITING, Line
 from assistant.web.rendering import (
     document_html,
     linked,
@@ -68,7 +67,7 @@ def _client(settings: Settings, preparation: Preparation) -> TestClient:
     async def echo(request: Request) -> Response:
         return PlainTextResponse(str(len(await request.body())))
 
-    routes = [*build_routes(settings, preparation, Monitor()), Route("/echo", echo, methods=["GET", "POST"])]
+    routes = [*build_routes(settings, preparation, Line()), Route("/echo", echo, methods=["GET", "POST"])]
     middleware = [Middleware(Guard, settings=settings)]
     return TestClient(Starlette(routes=routes, middleware=middleware), base_url="http://127.0.0.1:7860")
 

@@ -31,7 +31,7 @@ from assistant.starting import Preparation
 from assistant.types import Answer, Citation, Conversation, Finished, Sentence, Turn
 from assistant.web.embed import embed_routes
 from assistant.web.limits import TOO_MANY, Limits
-from assistant.web.line import BUSY, Line
+from assistant.web.line import Line
 
 SECONDS = 60
 """After which a client that was turned away may try again."""
@@ -115,7 +115,8 @@ class Api:
         if entering.cancelled():
             raise Refused(499, "The client went away.", "gone")
         if not entering.result():
-            raise Refused(429, BUSY, "rate_limit_exceeded")
+            status, code = (503, "stopping") if self._line.is_closed else (429, "rate_limit_exceeded")
+            raise Refused(status, self._line.refusal, code)
 
     def count(self, request: Request) -> None:
         """Count a question, and refuse it to who has asked too many."""

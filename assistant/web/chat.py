@@ -24,7 +24,7 @@ from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Answer, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
 from assistant.web.limits import TOO_MANY, Limits
-from assistant.web.line import BUSY, WAITING, Line
+from assistant.web.line import WAITING, Line
 from assistant.web.rendering import (
     closest_html,
     linked,
@@ -191,24 +191,26 @@ class ChatPage:
         if self._line.waiting:
             yield f"*Waiting: {self._line.waiting + 1} questions are before yours …*", NO_SOURCES
         if not await self._line.enter():
-            yield BUSY, NO_SOURCES
+            yield self._line.refusal, NO_SOURCES
             return
         try:
             yield "*Looking in the documents …*", NO_SOURCES
             text, citations, results, searched = "", tuple[Citation, ...](), tuple[SearchResult, ...](), ""
-            async for event in self._line.answering(assistant.stream(question, conversation, stop), stop):
-                if isinstance(event, Found):
-                    if not results and event.query != question.strip():
-                        searched = searched_html(event.query)
-                    results += event.results
-                    if not text:
-                        yield f"*Reading {len(results)} passages …*", searched or NO_SOURCES
-                elif isinstance(event, Sentence):
-                    text += linked(safe_markdown(event.text), event.citations)
-                    citations += event.citations
-                    yield text, searched + sources_html(citations, results)
-                elif isinstance(event, Finished):
-                    yield _final(event.answer, text), searched + _sources(event.answer, results)
+            answering = self._line.answering(assistant.stream(question, conversation, stop), stop)
+            async with aclosing(answering) as events:
+                async for event in events:
+                    if isinstance(event, Found):
+                        if not results and event.query != question.strip():
+                            searched = searched_html(event.query)
+                        results += event.results
+                        if not text:
+                            yield f"*Reading {len(results)} passages …*", searched or NO_SOURCES
+                    elif isinstance(event, Sentence):
+                        text += linked(safe_markdown(event.text), event.citations)
+                        citations += event.citations
+                        yield text, searched + sources_html(citations, results)
+                    elif isinstance(event, Finished):
+                        yield _final(event.answer, text), searched + _sources(event.answer, results)
         finally:
             stop.set()
             self._line.leave()

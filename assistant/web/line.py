@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from threading import Event
 
+from assistant.errors import QuestionError
 from assistant.types import AnswerEvent, Finished
 from assistant.web.monitor import Monitor
 
@@ -19,6 +20,7 @@ READERS = 8
 WAITING = 12
 """Readers who may wait; one more is asked to come back later."""
 BUSY = "Many people are asking right now, and the line is full. Please ask again in a minute."
+CLOSED = "The assistant is stopping, and takes no more questions. Please ask again in a minute."
 
 
 class Line:
@@ -26,7 +28,8 @@ class Line:
 
     def __init__(self, monitor: Monitor | None = None) -> None:
         self._places = asyncio.Semaphore(READERS)
-        self._is_closed = False
+        self._stops: set[Event] = set()
+        self.is_closed = False
         self.waiting = self.running = 0
         self.monitor = monitor or Monitor()
         self.monitor.watch("waiting", "Readers in the line", lambda: self.waiting)
@@ -34,15 +37,15 @@ class Line:
 
     async def enter(self) -> bool:
         """Wait for one's turn; ``False`` at once when the line is full or closed."""
-        if self._is_closed or self.waiting >= WAITING:
-            self.monitor.turned_away("closing" if self._is_closed else "full")
+        if self.is_closed or self.waiting >= WAITING:
+            self.monitor.turned_away("closing" if self.is_closed else "full")
             return False
         self.waiting += 1
         try:
             await self._places.acquire()
+            self.running += 1
         finally:
             self.waiting -= 1
-        self.running += 1
         return True
 
     def leave(self) -> None:
@@ -52,7 +55,17 @@ class Line:
 
     def close(self) -> None:
         """Let nobody in any more; who is in the line, or being answered, stays."""
-        self._is_closed = True
+        self.is_closed = True
+
+    def stop(self) -> None:
+        """End all work at once; each reader gets what is there so far."""
+        for stop in tuple(self._stops):
+            stop.set()
+
+    @property
+    def refusal(self) -> str:
+        """What is said to those who were not let in."""
+        return CLOSED if self.is_closed else BUSY
 
     @property
     def is_empty(self) -> bool:
@@ -61,15 +74,26 @@ class Line:
 
     async def answering(self, events: Iterator[AnswerEvent], stop: Event) -> AsyncGenerator[AnswerEvent, None]:
         """The events of an answer for a reader who has entered; closing this stops the work on it."""
+        is_told = False
+        self._stops.add(stop)
         try:
             async with aclosing(_in_thread(events, stop)) as answering:
                 async for event in answering:
-                    if isinstance(event, Finished):
+                    if isinstance(event, Finished) and not stop.is_set():
+                        is_told = True
                         self.monitor.answered(event.answer)
                     yield event
+        except QuestionError:  # the asker's, and no fault
+            is_told = True
+            raise
         except Exception as error:
+            is_told = True
             self.monitor.failed(error)
             raise
+        finally:
+            self._stops.discard(stop)
+            if not is_told:
+                self.monitor.left()
 
 
 _WORKERS = ThreadPoolExecutor(READERS, thread_name_prefix="reader")

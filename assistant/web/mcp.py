@@ -24,7 +24,7 @@ from assistant.errors import QuestionError
 from assistant.settings import Settings
 from assistant.types import Answer, Finished, SearchResult
 from assistant.web.api import Api, Refused, cited
-from assistant.web.line import BUSY, Line
+from assistant.web.line import Line
 
 MOST_RESULTS = 20
 SEARCHES = 2
@@ -101,7 +101,7 @@ class Tools:
         if name != "ask":
             raise QuestionError(f"There is no tool {name}: use ask or search.")
         if not await self._line.enter():
-            raise QuestionError(BUSY)
+            raise QuestionError(self._line.refusal)
         try:
             return _answered(await self._answer(assistant, question))
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -32,7 +33,10 @@ class Monitor:
         self._turned_away = self._counter("turned_away", "Questions that were not taken, by reason", "reason")
         self._failures = self._counter("failures", "Questions whose answer ended with an error")
         self._withheld = self._counter("withheld_sentences", "Sentences that no passage supported")
-        self._tokens = self._counter("tokens", "Tokens: of prompts, of these reused, and written", "kind")
+        self._prompt = self._counter("prompt_tokens", "Tokens of prompts")
+        self._reused = self._counter("reused_tokens", "Tokens of prompts that were read before, from stored states")
+        self._written = self._counter("answer_tokens", "Tokens that the model wrote")
+        self._left = self._counter("left", "Readers who left, or stopped the answer, before its end")
         self._first_token = self._histogram("first_token_seconds", "From the question to the model's first token")
         self._first_sentence = self._histogram(
             "first_sentence_seconds", "From the question to the first sentence shown"
@@ -48,12 +52,9 @@ class Monitor:
         timings = answer.timings
         self._answers.labels(str(answer.refused).lower()).inc()
         self._withheld.inc(answer.withheld)
-        for kind, count in (
-            ("prompt", timings.prompt_tokens),
-            ("reused", timings.reused_tokens),
-            ("answer", timings.answer_tokens),
-        ):
-            self._tokens.labels(kind).inc(count)
+        self._prompt.inc(timings.prompt_tokens)
+        self._reused.inc(timings.reused_tokens)
+        self._written.inc(timings.answer_tokens)
         for histogram, milliseconds in (
             (self._first_token, timings.first_token_ms),
             (self._first_sentence, timings.first_sentence_ms),
@@ -77,6 +78,11 @@ class Monitor:
         self._turned_away.labels(reason).inc()
         self._log("turned away", reason=reason)
 
+    def left(self) -> None:
+        """Count a reader who did not wait for the end."""
+        self._left.inc()
+        self._log("left")
+
     def failed(self, error: Exception) -> None:
         """Count an answer that ended with an error."""
         self._failures.inc()
@@ -93,4 +99,5 @@ class Monitor:
         return Histogram(f"groundwork_{name}", what, registry=self._registry, buckets=SECONDS)
 
     def _log(self, event: str, **values: object) -> None:
-        LOG.info("%s", json.dumps({"event": event, **values}, ensure_ascii=False))
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        LOG.info("%s", json.dumps({"time": now, "event": event, **values}))

@@ -25,6 +25,7 @@ from assistant.progress import describe
 from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Document
+from assistant.web.line import Line
 from assistant.web.monitor import Monitor
 from assistant.web.rendering import document_html, topics_html
 
@@ -34,6 +35,11 @@ MAX_BODY = 1_000_000
 CLOSED = ("/gradio_api/upload", "/gradio_api/proxy=")
 """Doors of Gradio that this app has no use for."""
 
+OPEN = frozenset({"/healthz", "/gradio_api/startup-events"})
+"""What needs no login: health, and what Gradio asks of itself when it starts, which takes nothing and tells nothing."""
+
+CHALLENGE = 'Basic realm="Groundwork", charset="UTF-8"'
+
 CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; connect-src 'self'; "
@@ -41,7 +47,7 @@ CONTENT_POLICY = (
 )
 
 
-def build_routes(settings: Settings, preparation: Preparation, monitor: Monitor) -> list[Route]:
+def build_routes(settings: Settings, preparation: Preparation, line: Line) -> list[Route]:
     """The routes of this app."""
 
     def healthz(_: Request) -> Response:
@@ -49,6 +55,8 @@ def build_routes(settings: Settings, preparation: Preparation, monitor: Monitor)
         if assistant is None:
             step = str(preparation.error or describe(preparation.progress))
             return JSONResponse({"status": "starting", "step": step}, status_code=503)
+        if line.is_closed:
+            return JSONResponse({"status": "stopping"}, status_code=503)
         reading = preparation.reading
         with assistant.retriever.index.snapshot() as snapshot:
             documents, chunks = snapshot.counts()
@@ -85,16 +93,20 @@ def build_routes(settings: Settings, preparation: Preparation, monitor: Monitor)
     def style(_: Request) -> Response:
         return Response(read_asset("document.css"), media_type="text/css")
 
-    def metrics(_: Request) -> Response:
-        return Response(monitor.numbers(), media_type=CONTENT_TYPE_LATEST)
-
     return [
-        *([Route("/metrics", metrics)] if settings.metrics else []),
+        *([_metrics(line.monitor)] if settings.metrics else []),
         Route("/healthz", healthz),
         Route("/documents/{path:path}", document),
         Route("/topics", topics),
         Route("/document.css", style),
     ]
+
+
+def _metrics(monitor: Monitor) -> Route:
+    def metrics(_: Request) -> Response:
+        return Response(monitor.numbers(), media_type=CONTENT_TYPE_LATEST)
+
+    return Route("/metrics", metrics)
 
 
 def read_asset(name: str) -> str:
@@ -174,14 +186,15 @@ class Guard:
             return _error(413, f"Send at most {MAX_BODY:,} bytes.")
         if not self._is_welcome(request):
             return _error(403, "This site may not call this assistant.")
-        if self._login and path != "/healthz" and not self._is_known(request.headers.get("authorization", "")):
-            return _error(401, "Log in with the name and password of this assistant.", {"WWW-Authenticate": "Basic"})
+        if self._login and path not in OPEN and not self._is_known(request.headers.get("authorization", "")):
+            return _error(401, "Log in with the name and password of this assistant.", {"WWW-Authenticate": CHALLENGE})
         return None
 
     def _is_known(self, given: str) -> bool:
         """Whether a header names the owner's login, or the key of the programs, which `/v1` looks at once more."""
-        wanted = [f"Basic {b64encode(self._login.encode()).decode()}", *([f"Bearer {self._key}"] if self._key else [])]
-        return any(hmac.compare_digest(given.encode(), one.encode()) for one in wanted)
+        scheme, _, secret = given.partition(" ")
+        wanted = {"basic": b64encode(self._login.encode()).decode(), "bearer": self._key}.get(scheme.lower(), "")
+        return bool(wanted) and hmac.compare_digest(secret.strip().encode(), wanted.encode())
 
     def _is_called_by_name(self, request: Request) -> bool:
         """On this machine only, a name that somebody else's name server made to lead here is no name of ours."""

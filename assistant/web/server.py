@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 from importlib.resources import files
-from threading import Event
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -28,8 +27,9 @@ from assistant.web.monitor import LOG, Monitor
 from assistant.web.routes import MAX_BODY, Guard, Sharing, build_routes, read_asset
 
 LOOK_SECONDS = 0.2
-FINISH_SECONDS = 25.0
-"""How long running answers may take after a request to stop; supervisors kill after thirty, Docker after ten."""
+QUIET_SECONDS = 1.0
+FINISH_SECONDS = 20.0
+"""How long running answers may take after a request to stop; most supervisors kill after thirty seconds."""
 
 
 def serve(settings: Settings) -> None:
@@ -43,29 +43,27 @@ def serve(settings: Settings) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # whom a forwarded address is believed is decided in `limits`, and not by the server below Gradio
     os.environ["FORWARDED_ALLOW_IPS"] = ""
-    line, stopping = Line(Monitor(settings.keep_questions)), Event()
-
-    def stop(*_: object) -> None:
-        line.close()
-        stopping.set()
-
-    signal.signal(signal.SIGTERM, stop)
+    line = Line(Monitor(settings.keep_questions))
+    # no lock may be taken in a handler, or be waited for by what it interrupts
+    signal.signal(signal.SIGTERM, lambda *_: line.close())
     if settings.log:
-        _log_to_standard_error()
+        LOG.addHandler(logging.StreamHandler())
+        LOG.setLevel(logging.INFO)
+        LOG.propagate = False
     with ProgressBar() as bar:
         preparation = Preparation(settings, bar.show)
         preparation.start()
         demo = _launch(settings, preparation, line)
         try:
-            while not (preparation.done.wait(LOOK_SECONDS) or stopping.is_set()):
+            while not (preparation.done.wait(LOOK_SECONDS) or line.is_closed):
                 pass
             if preparation.error:
                 raise preparation.error
-            if not stopping.is_set():
+            if not line.is_closed:
                 address = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0"} else settings.host
                 print(f"Ready: http://{address}:{settings.port}", file=sys.stderr, flush=True)
-            while not stopping.wait(LOOK_SECONDS):
-                pass
+            while not line.is_closed:
+                time.sleep(LOOK_SECONDS)
             _finish(line)
         finally:
             demo.close(verbose=False)
@@ -74,16 +72,13 @@ def serve(settings: Settings) -> None:
 def _finish(line: Line) -> None:
     """Answer those who have asked, for as long as a supervisor can be expected to wait."""
     deadline = time.monotonic() + FINISH_SECONDS
-    while not line.is_empty and time.monotonic() < deadline:
+    quiet_since = time.monotonic()
+    # the page is told the end of an answer a moment after the line is empty
+    while time.monotonic() < min(deadline, quiet_since + QUIET_SECONDS):
         time.sleep(LOOK_SECONDS)
-
-
-def _log_to_standard_error() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    LOG.addHandler(handler)
-    LOG.setLevel(logging.INFO)
-    LOG.propagate = False
+        if not line.is_empty:
+            quiet_since = time.monotonic()
+    line.stop()
 
 
 def _launch(settings: Settings, preparation: Preparation, line: Line) -> Any:
@@ -114,7 +109,7 @@ def _launch(settings: Settings, preparation: Preparation, line: Line) -> Any:
         favicon_path=str(files("assistant.web").joinpath("favicon.svg")),
         app_kwargs={
             "routes": [
-                *build_routes(settings, preparation, line.monitor),
+                *build_routes(settings, preparation, line),
                 *api.routes(),
                 Tools(settings, api, line).route(),
             ],
