@@ -25,6 +25,7 @@ from assistant.index import DATABASE
 from tests.conftest import BREAD, KETTLE, ROOT, TOMATOES
 from tests.servers import free_port, wait_until_ready
 
+STEPS = ("Indexing", "Loading", "Fetching", "Checking")
 QUESTION = "How long does bread bake, and at how many degrees?"
 
 
@@ -72,7 +73,7 @@ def files_up_to(size: int) -> Callable[[], None]:
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 1, (done.stdout, done.stderr)
-    (line,) = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("Indexing")]
+    (line,) = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(STEPS)]
     return line
 
 
@@ -98,9 +99,10 @@ def test_a_disk_that_is_full_while_answering_costs_no_answer(place: Place) -> No
     place.answers()
 
 
-def test_too_little_memory_for_the_model_is_said(place: Place) -> None:
+# enough for the program, and not for the weights; enough for both, and not for the model's working memory
+@pytest.mark.parametrize("room", [1_100_000_000, 2_000_000_000])
+def test_too_little_memory_for_the_model_is_said(place: Place, room: int) -> None:
     assert place.run("index").returncode == 0
-    room = 1_100_000_000  # enough for the program, and not for the weights
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (room, room))

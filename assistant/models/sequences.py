@@ -65,13 +65,19 @@ class Sequences:
             self._model: Any = llama_cpp.LlamaModel(str(path), parameters)
         except (ValueError, RuntimeError, OSError) as error:
             raise ModelError(
-                f"{path} cannot be loaded as GGUF weights ({error}): check the file, or run "
+                f"{path} cannot be loaded as GGUF weights ({error}): check the file and the free memory, or run "
                 "`python -m assistant weights` to fetch weights that work."
             ) from error
         self.trained_tokens = int(self._model.n_ctx_train) or MEMORY_TOKENS
         self._vocabulary: Any = self._model.get_vocab()
         self._template: str = self._model.get_default_chat_template() or "chatml"
-        self._context: Any = llama_cpp.LlamaContext(self._model, self._parameters(threads, count))
+        try:
+            self._context: Any = llama_cpp.LlamaContext(self._model, self._parameters(threads, count))
+        except RuntimeError as error:
+            raise ModelError(
+                f"There is not enough memory to work with {path.name}: close other programs, or choose a smaller "
+                "model with ASSISTANT_MODEL, such as qwen2.5-coder-0.5b."
+            ) from error
         self._greedy = self._sampler(())
         self._lengths = [0] * count
         self.state_bytes = 28_000
