@@ -14,7 +14,7 @@ from dataclasses import replace
 from threading import Event
 
 from assistant.chunking import plain_text
-from assistant.claims import Stated, speaks_of, stands_alone
+from assistant.claims import Stated, asks_what_it_is, defines, speaks_of, stands_alone
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.errors import QuestionError
@@ -231,8 +231,11 @@ class _Run:
 
     def _opening(self, evidence: Evidence) -> EvidenceSentence | None:
         """The sentence of the documents that a reader sees at once, before the model's, where one is sure to answer."""
-        nearest = evidence.nearest([self._query])[:1] if self._query == self._question else []
-        for near, cosine in nearest:
+        nearest = evidence.nearest([self._query]) if self._query == self._question else []
+        # where it is asked what something is, a date will not do
+        if asks_what_it_is(self._question):
+            nearest = [(near, cosine) for near, cosine in nearest if defines(plain_text(near.quote))]
+        for near, cosine in nearest[:1]:
             stated = Stated(plain_text(near.quote), near.chunk.heading_path, "")
             if cosine >= OPENING_SIMILARITY and stands_alone(stated.sentence) and speaks_of(self._question, stated):
                 return near
@@ -259,7 +262,9 @@ class _Run:
         best = self._results[0].chunk
         quotes = [sentence for sentence, cosine in near if cosine >= QUOTE_SIMILARITY or sentence.chunk == best]
         quotes = quotes[: max(0, FEWEST - self._shown_count)]
-        for sentence in sorted(quotes, key=evidence.sentences.index):  # as they follow each other in their passage
+        # passage by passage, the nearest first, and in each as the sentences follow each other
+        chunks = [sentence.chunk for sentence in quotes]
+        for sentence in sorted(quotes, key=lambda sentence: (chunks.index(sentence.chunk), sentence.start)):
             yield self._shown(" ", plain_text(sentence.quote), [sentence])
 
     def _generated(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:

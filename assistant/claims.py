@@ -37,6 +37,14 @@ _NEGATED = re.compile(
 _POINTS_BACK = re.compile(r"(?:This|These|That|Those|Such|It|They|He|She|There|However|Moreover|Also)\b")
 # written like names, but they name no one thing: a document may say "language model" where an answer says "LLM"
 _COMMON = frozenset("AI ML NLP LLM LLMs GPU GPUs CPU CPUs API APIs IT".split())
+_WHAT_IS = re.compile(
+    r"\W*(?:(?:what(?:['’]?s| is| are)|define)(?: (?!of\b|in\b|for\b|to\b|on\b|by\b|between\b)\S+){1,6}"
+    r"|what do(?:es)?(?: \S+){1,6} mean\W*)$",
+    re.IGNORECASE,
+)
+_DEFINES = re.compile(
+    r"^(?!Whether\b)[^;:]{0,80}?\b(?:(?:is|are) (?:an?|the|any|when|how|like|\w+ing)|means?|stands? for|refers? to)\b"
+)
 _ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
 _LISTED = re.compile(r"(?:[A-Z][\w'’-]+(?:, and |, or |, | and | or |/)?)+")
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|did|may|must|should)\b")
@@ -60,6 +68,16 @@ def disagreement(claim: str, evidence: Sequence[Stated]) -> str:
 def is_foreign(claim: str, evidence: Sequence[Stated]) -> bool:
     """Whether ``claim`` tells a number or a name that stands nowhere in the evidence."""
     return not (numbers(claim) <= numbers(_all_text(evidence)) and _names(claim, evidence))
+
+
+def asks_what_it_is(question: str) -> bool:
+    """Whether ``question`` asks for a definition: "What is attention?", "what does RAG mean"."""
+    return bool(_WHAT_IS.match(question))
+
+
+def defines(sentence: str) -> bool:
+    """Whether ``sentence`` reads like a definition."""
+    return bool(_DEFINES.search(sentence))
 
 
 def stands_alone(sentence: str) -> bool:

@@ -18,6 +18,13 @@ NAMED_BEFORE = 4
 """So many content words before a pronoun name what it stands for."""
 
 _PRONOUN = re.compile(r"its?|they|them|their|theirs|he|him|his|she|her", re.I)
+# "is it legal to …" points at nothing
+_EXPLETIVE = re.compile(
+    r"\b(?:is|was|isn['’]t|would) it(?: be)?(?: really| even| still)? (?:legal|illegal|ok|okay|fine|possible|safe|"
+    r"allowed|true|worth|better|best|easy|hard|normal|necessary|important|wrong|fair|common|enough|time|useful)"
+    r"(?= to\b| that\b| if\b| when\b| \w+ing\b)",
+    re.I,
+)
 _OPENING = re.compile(
     r"^\W*(and|but|or|so|also|then|what about|how about|why|why not|ok|okay|what else|more|else)\b", re.I
 )
@@ -45,8 +52,7 @@ def _points_out(reference: re.Match[str], question: str) -> bool:
 
 def leans(question: str) -> bool:
     """Whether ``question`` can hardly be understood without what was said before."""
-    if _OPENING.search(question) or any(
-        _points_out(reference, question) for reference in _REFERENCE.finditer(question)
-    ):
+    plain = _EXPLETIVE.sub(" ", question)
+    if _OPENING.search(plain) or any(_points_out(reference, plain) for reference in _REFERENCE.finditer(plain)):
         return True
     return len(content_words(question)) <= SHORT and not _DEFINITION.search(question)

@@ -44,6 +44,8 @@ WORDS_SHARE = 0.5
 """What it is worth, in cosine, that all content words of the question stand in a sentence or its headings."""
 KNOWN = 0.75
 """A sentence with this share of its content words in what was said before says nothing new."""
+SAME = 0.85
+"""Sentences so near to each other (cosine) say the same in other words."""
 MOST_POINTING = 2
 """A sentence with a link, and no more content words beside it, only points to another document."""
 SECOND_GAIN = 0.15
@@ -203,9 +205,9 @@ class Evidence:
         cosines = np.array([self._similarities(plain_text(text)) for text in texts])
         words = np.mean([self._coverages(frozenset(stems(plain_text(text)))) for text in texts], axis=0)
         order = [int(i) for i in np.argsort(-cosines.mean(axis=0) - WORDS_SHARE * words - self._rank)]
-        order = [i for i in order if self.sentences[i] not in cited]
         known = frozenset(stems(plain_text(said)))
-        return [(self.sentences[i], float(cosines[:, i].max())) for i in self._new(order, known)]
+        new = self._new(order, known, [i for i, sentence in enumerate(self.sentences) if sentence in cited])
+        return [(self.sentences[i], float(cosines[:, i].max())) for i in new]
 
     def is_from_elsewhere(self, sentence: str, question: str) -> bool:
         """Whether ``sentence`` tells a number or a name that stands neither in the passages nor in ``question``.
@@ -214,13 +216,16 @@ class Evidence:
         """
         return is_foreign(plain_text(sentence), [*self._stated, Stated(question, "", "")])
 
-    def _new(self, order: Sequence[int], known: frozenset[str]) -> Iterator[int]:
-        """The sentences of ``order`` that say something which those before them, and ``known``, do not."""
+    def _new(self, order: Sequence[int], known: frozenset[str], told: list[int]) -> Iterator[int]:
+        """The sentences of ``order`` that say something which those before them, ``told`` and ``known`` do not."""
+        vectors: Vectors = np.zeros((0, 0), np.float32) if self._vectors is None else self._vectors
         for i in order:
-            words = self._words[i]
-            if _share_known(words, known) < KNOWN and not _points_elsewhere(self.sentences[i].quote):
+            is_same = i in told or any(float(vectors[i] @ vectors[j]) >= SAME for j in told)
+            is_known = _share_known(self._words[i], known) >= KNOWN
+            if not is_same and not is_known and not _points_elsewhere(self.sentences[i].quote):
                 yield i
-                known |= words
+                known |= self._words[i]
+                told = [*told, i]
 
     def _coverages(self, words: frozenset[str]) -> Vectors:
         """The share of ``words`` that stands in each sentence and its headings."""

@@ -121,6 +121,14 @@ def test_a_sentence_that_is_sure_to_answer_is_shown_before_the_model_reads(make:
     verbatim(answer, knowledge)
 
 
+def test_what_something_is_is_not_opened_with_a_date(make: Make, knowledge: Path) -> None:
+    (knowledge / "basil.md").write_text(
+        "# Basil\n\nBasil was what Ada grew in 1843. Basil is a herb that likes warmth.\n"
+    )
+    assert make("", 1, opening=0.3)[0].ask("What is basil?").text == "Basil is a herb that likes warmth. [1]"
+    assert make("", 1, opening=0.3)[0].ask("Was basil grown in 1843?").text == "Basil was what Ada grew in 1843. [1]"
+
+
 def test_a_follow_up_and_a_sentence_that_points_back_open_no_answer(make: Make, knowledge: Path) -> None:
     assistant, _ = make(ALSO_TRUE, opening=0.5)
     answer = assistant.ask(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.claims import Stated, disagreement, numbered_names, speaks_of
+from assistant.claims import Stated, asks_what_it_is, defines, disagreement, numbered_names, speaks_of
 
 TELEGRAPH = Stated(
     "In 1895 Marconi sent signals over two kilometres, while Popov showed a receiver in Russia.",
@@ -63,3 +63,34 @@ def test_names_that_carry_numbers_are_told_apart() -> None:
         "t5",
         "qwen2.5-coder",
     }
+
+
+@pytest.mark.parametrize(
+    ("question", "asks"),
+    [
+        ("What is attention?", True),
+        ("what does RAG mean", True),
+        ("whats text2sql", True),
+        ("What are foundation models?", True),
+        ("Define mixture of experts", False),
+        ("What is the capital of France?", False),
+        ("what does lora cost", False),
+        ("Who is Vaswani?", False),
+    ],
+)
+def test_it_is_noticed_when_a_definition_is_asked_for(question: str, asks: bool) -> None:
+    assert asks_what_it_is(question) is asks
+
+
+@pytest.mark.parametrize(
+    ("sentence", "is_one"),
+    [
+        ("Tokenisation, also spelled tokenization, is the step that cuts a text into tokens.", True),
+        ("Few-shot learning means that a few examples are enough.", True),
+        ("RAG was presented in May 2020.", False),
+        ("Whether a large model is a copy depends on the court.", False),
+        ("Tokenisers are fixed before training.", False),
+    ],
+)
+def test_a_definition_is_told_from_other_sentences(sentence: str, is_one: bool) -> None:
+    assert defines(sentence) is is_one

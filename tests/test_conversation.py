@@ -23,6 +23,8 @@ BEFORE = (Turn("user", "How do transformers work?"), Turn("assistant", "By atten
         "Which of these approaches needs the least training data overall?",
         "Is the latter cheaper to train on modern accelerator hardware?",
         "Training cost?",
+        "Is it better than BERT at long documents with many pages?",
+        "Is it legal to do that in Germany, France or Italy?",
         "how?",
         "?",
         "...and then?",
@@ -45,6 +47,8 @@ def test_a_question_that_leans_takes_the_question_before_it_along(question: str)
         "How do vision models learn from unlabelled pictures?",
         "Which companies train large language models today?",
         "Can a chatbot leak my company's secrets if I paste them in?",
+        "Is it legal to train on copyrighted books in Germany?",
+        "Would it be worth buying a graphics card with more memory?",
     ],
 )
 def test_a_question_that_stands_alone_is_left_as_it_is(question: str) -> None:

@@ -201,6 +201,13 @@ def test_a_sentence_below_the_heading_that_is_asked_for_goes_first() -> None:
     assert evidence.nearest(["When does watering happen?"])[0][0].quote == "Do it in the morning."
 
 
+def test_what_says_the_same_in_other_words_is_not_near_twice() -> None:
+    text = "Basil likes warm places, sun and water. Basil likes sun, water, warm spots. Sage likes frost."
+    evidence = Evidence(found_in(Document("b.md", "Herbs", "", text, 0, "")), SentenceVectors(HashEmbedder()))
+    near = [sentence.quote for sentence, _ in evidence.nearest(["What likes sun and water?"])]
+    assert near[1:] == ["Sage likes frost."]
+
+
 def test_what_was_cited_or_said_is_not_near(evidence: Evidence) -> None:
     question = "How should I water tomatoes in the morning?"
     said = "Tomatoes need two litres of water every day in summer."
