@@ -44,7 +44,7 @@ WORDS_SHARE = 0.5
 """What it is worth, in cosine, that all content words of the question stand in a sentence or its headings."""
 KNOWN = 0.75
 """A sentence with this share of its content words in what was said before says nothing new."""
-SAME = 0.85
+SAME = 0.8
 """Sentences so near to each other (cosine) say the same in other words."""
 MOST_POINTING = 2
 """A sentence with a link, and no more content words beside it, only points to another document."""
