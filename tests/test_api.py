@@ -24,9 +24,9 @@ from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Message, Token
 from assistant.web.api import Api
+from assistant.web.guard import Guard, Sharing
 from assistant.web.limits import Limits
 from assistant.web.line import READERS, WAITING, Line
-from assistant.web.routes import Guard, Sharing
 from tests.fakes import ScriptedModel
 from tests.test_web import prepared
 

@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 INSIDE = {
     "assistant.models": ("engines", "llama remote torch_model weights", "batching", "sequences states template"),
-    "assistant.web": ("server", "mcp", "api chat", "embed", "routes", "line limits rendering", "monitor"),
+    "assistant.web": ("server", "mcp", "api chat", "embed", "guard routes", "line limits rendering", "monitor"),
 }
 
 HEAVY = ("torch", "transformers", "gradio", "faiss", "sentence_transformers")
@@ -49,7 +49,7 @@ ENVIRONMENT = {
         "GRADIO_ANALYTICS_ENABLED": "written, for a library that is configured by it",
         "FORWARDED_ALLOW_IPS": "written, for a library that is configured by it",
     },
-    "assistant.web.routes": {"SPACE_HOST": "set by the hub on a Space; nobody chooses it"},
+    "assistant.web.guard": {"SPACE_HOST": "set by the hub on a Space; nobody chooses it"},
     "assistant.hub": {
         "HF_ENDPOINT": "the hub client's own variable, which an owner has set for it",
         "HF_HUB_OFFLINE": "the hub client's own variable, which an owner has set for it",

@@ -21,9 +21,10 @@ from starlette.routing import Route
 
 from assistant.settings import Settings
 from assistant.web.api import Api
+from assistant.web.guard import Guard, Sharing
 from assistant.web.limits import Limits
 from assistant.web.line import Line
-from assistant.web.routes import Guard, Sharing, build_routes
+from assistant.web.routes import build_routes
 from tests.fakes import ScriptedModel
 from tests.test_web import prepared
 

@@ -19,10 +19,10 @@ from starlette.middleware import Middleware
 
 from assistant.settings import Settings
 from assistant.web.api import Api
+from assistant.web.guard import Guard, Sharing
 from assistant.web.limits import Limits
 from assistant.web.line import BUSY, READERS, WAITING, Line
 from assistant.web.mcp import Tools
-from assistant.web.routes import Guard, Sharing
 from tests.fakes import ScriptedModel
 from tests.test_api import Endless, free
 from tests.test_web import prepared

@@ -33,10 +33,11 @@ from assistant.feedback import FeedbackStore
 from assistant.settings import Settings
 from assistant.types import Answer, Finished
 from assistant.web.api import Api
+from assistant.web.guard import Guard
 from assistant.web.limits import Limits
 from assistant.web.line import CLOSED, WAITING, Line
 from assistant.web.monitor import LOG, Monitor
-from assistant.web.routes import Guard, build_routes
+from assistant.web.routes import build_routes
 from tests.conftest import ROOT
 from tests.fakes import ScriptedModel
 from tests.servers import free_port, wait_until_ready

@@ -31,6 +31,7 @@ from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Citation, Document, Message, Progress, Token
 from assistant.web.chat import MOST_KEPT, NO_SOURCES, ChatPage, _restored
+from assistant.web.guard import MAX_BODY, Guard
 from assistant.web.limits import TOO_MANY
 from assistant.web.line import BUSY, READERS, WAITING, Line
 from assistant.web.rendering import (
@@ -42,7 +43,7 @@ from assistant.web.rendering import (
     topics_html,
     unlinked,
 )
-from assistant.web.routes import MAX_BODY, Guard, build_routes
+from assistant.web.routes import build_routes
 from tests.fakes import HashEmbedder, ScriptedModel
 
 ASKING = gr.Request(Request({"type": "http", "headers": [], "client": ("1.1.1.1", 1)}))

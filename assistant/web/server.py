@@ -20,11 +20,12 @@ from assistant.settings import Settings
 from assistant.starting import Preparation
 from assistant.types import Document
 from assistant.web.api import Api
+from assistant.web.guard import MAX_BODY, Guard, Sharing
 from assistant.web.limits import Limits
 from assistant.web.line import Line
 from assistant.web.mcp import Tools
 from assistant.web.monitor import LOG, Monitor
-from assistant.web.routes import MAX_BODY, Guard, Sharing, build_routes, read_asset
+from assistant.web.routes import build_routes, read_asset
 
 LOOK_SECONDS = 0.2
 QUIET_SECONDS = 1.0
