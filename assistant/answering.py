@@ -231,11 +231,11 @@ class _Run:
 
     def _opening(self, evidence: Evidence) -> EvidenceSentence | None:
         """The sentence of the documents that a reader sees at once, before the model's, where one is sure to answer."""
-        nearest = evidence.nearest([self._query]) if self._query == self._question else []
+        if self._query != self._question:
+            return None
         # where it is asked what something is, a date will not do
-        if asks_what_it_is(self._question):
-            nearest = [(near, cosine) for near, cosine in nearest if defines(plain_text(near.quote))]
-        for near, cosine in nearest[:1]:
+        fits = defines if asks_what_it_is(self._question) else bool
+        for near, cosine in evidence.nearest([self._query], fits=fits)[:1]:
             stated = Stated(plain_text(near.quote), near.chunk.heading_path, "")
             if cosine >= OPENING_SIMILARITY and stands_alone(stated.sentence) and speaks_of(self._question, stated):
                 return near

@@ -43,7 +43,8 @@ _WHAT_IS = re.compile(
     re.IGNORECASE,
 )
 _DEFINES = re.compile(
-    r"^(?!Whether\b)[^;:]{0,80}?\b(?:(?:is|are) (?:an?|the|any|when|how|like|\w+ing)|means?|stands? for|refers? to)\b"
+    r"^(?!Whether\b)[^;:]{0,80}?\b"
+    r"(?:(?:is|are) (?:an?|the|any|when|how|like|\w+ing)|means? (?:that|an?|the)|stands? for|refers? to)\b"
 )
 _ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
 _LISTED = re.compile(r"(?:[A-Z][\w'’-]+(?:, and |, or |, | and | or |/)?)+")
@@ -71,12 +72,15 @@ def is_foreign(claim: str, evidence: Sequence[Stated]) -> bool:
 
 
 def asks_what_it_is(question: str) -> bool:
-    """Whether ``question`` asks for a definition: "What is attention?", "what does RAG mean"."""
-    return bool(_WHAT_IS.match(question))
+    """Whether ``question`` asks for a definition: "What is attention?", "what does RAG mean".
+
+    One with "of" or "in" behind its term most often asks for a property of it, and is taken for none.
+    """
+    return bool(_WHAT_IS.match(" ".join(question.split())))
 
 
 def defines(sentence: str) -> bool:
-    """Whether ``sentence`` reads like a definition."""
+    """Whether ``sentence`` reads like a definition: "X is a …", "X means that …". Others are not noticed."""
     return bool(_DEFINES.search(sentence))
 
 

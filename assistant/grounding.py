@@ -23,7 +23,7 @@ from assistant.claims import Stated, disagreement, is_foreign
 from assistant.orders import is_order
 from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
-from assistant.words import stems
+from assistant.words import numbers, stems
 
 ENOUGH = 0.8
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
@@ -192,19 +192,24 @@ class Evidence:
         )
 
     def nearest(
-        self, texts: Sequence[str], cited: Sequence[EvidenceSentence] = (), said: str = ""
+        self,
+        texts: Sequence[str],
+        cited: Sequence[EvidenceSentence] = (),
+        said: str = "",
+        fits: Callable[[str], bool] = lambda _: True,
     ) -> list[tuple[EvidenceSentence, float]]:
         """The sentences nearest in meaning to all of ``texts``, each with its cosine to the nearest text, best first.
 
-        A sentence of a better passage, or with more of their words, goes before one that is a little nearer. A
-        sentence that was ``cited``, or whose content words mostly stand in a better one or in what was ``said``, says
-        nothing new and is left out.
+        A sentence of a better passage, or with more of their words, goes before one that is a little nearer. Left out
+        is what does not fit, and what says nothing new: a sentence that was ``cited``, whose content words mostly stand
+        in a better one or in what was ``said``, or that is nearly the same as one of these, with the same numbers.
         """
         if not self.sentences:
             return []
         cosines = np.array([self._similarities(plain_text(text)) for text in texts])
         words = np.mean([self._coverages(frozenset(stems(plain_text(text)))) for text in texts], axis=0)
         order = [int(i) for i in np.argsort(-cosines.mean(axis=0) - WORDS_SHARE * words - self._rank)]
+        order = [i for i in order if fits(self._stated[i].sentence)]
         known = frozenset(stems(plain_text(said)))
         new = self._new(order, known, [i for i, sentence in enumerate(self.sentences) if sentence in cited])
         return [(self.sentences[i], float(cosines[:, i].max())) for i in new]
@@ -220,7 +225,9 @@ class Evidence:
         """The sentences of ``order`` that say something which those before them, ``told`` and ``known`` do not."""
         vectors: Vectors = np.zeros((0, 0), np.float32) if self._vectors is None else self._vectors
         for i in order:
-            is_same = i in told or any(float(vectors[i] @ vectors[j]) >= SAME for j in told)
+            figures = numbers(self.sentences[i].quote)
+            alike = [j for j in told if float(vectors[i] @ vectors[j]) >= SAME]
+            is_same = i in told or any(numbers(self.sentences[j].quote) == figures for j in alike)
             is_known = _share_known(self._words[i], known) >= KNOWN
             if not is_same and not is_known and not _points_elsewhere(self.sentences[i].quote):
                 yield i

@@ -112,10 +112,11 @@ class Snapshot:
             return {}
         if self.store.d != len(vector):
             raise KnowledgeIndexError(f"The vectors of the index have {self.store.d} dimensions, not {len(vector)}.")
-        found: dict[int, float] = {}
         # a chunk has a vector of its own and one of each of its questions, however many these are
+        found: dict[int, float] = {}
         count = limit
         while len(found) < limit:
+            found = {}
             similarities, rows = self.store.search(vector[None], min(count, self.store.ntotal))
             identifiers = self._identifiers([int(row) for row in rows[0] if row >= 0])
             for row, similarity in zip(rows[0], similarities[0], strict=True):  # nearest first

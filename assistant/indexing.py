@@ -69,14 +69,14 @@ def build(
     """
     started = time.monotonic()
     documents, skipped = _read(knowledge)
-    unused: list[Skipped] = []
     try:
         index.mkdir(parents=True, exist_ok=True)
         _discard_if_damaged(index)
         with connection(index / DATABASE) as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("BEGIN IMMEDIATE")
-            counts = _update(database, index, documents, embedder, progress, unused)
+            counts = _update(database, index, documents, embedder, progress)
+            unused = _unused(database, documents)
             database.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
         raise _cannot_write(index, error) from error
@@ -107,7 +107,6 @@ def _update(
     documents: dict[str, Document],
     embedder: Embedder,
     progress: Callable[[Progress], None],
-    unused: list[Skipped],
 ) -> dict[str, int]:
     manifest = read_manifest(database)
     wanted = _make(embedder)
@@ -132,7 +131,7 @@ def _update(
         kept = database.execute("SELECT row FROM vectors ORDER BY row").fetchall()
         vectors = [old_vectors[[row for (row,) in kept]]] if old_vectors is not None and kept else []
         _renumber(database)
-        texts = [text for path in changed for text in _insert(database, documents[path], embedder, unused)]
+        texts = [text for path in changed for text in _insert(database, documents[path], embedder)]
         vectors += _embedded(texts, embedder, progress)
         # a random name: no reader can mistake the new vectors for those it has, even after `rm -rf index`
         generation, previous = secrets.token_hex(8), manifest.get("generation", "")
@@ -154,14 +153,10 @@ def _make(embedder: Embedder) -> dict[str, str]:
     }
 
 
-def _insert(
-    database: sqlite3.Connection, document: Document, embedder: Embedder, unused: list[Skipped]
-) -> Iterator[str]:
+def _insert(database: sqlite3.Connection, document: Document, embedder: Embedder) -> Iterator[str]:
     """Store a document, its chunks and their questions; yield what is to be embedded, in the order of the rows."""
     d = document
-    # as the chunker writes headings
-    questions = {chunking.plain_text(heading): some for heading, some in document.questions.items()}
-    headings: set[str] = set()
+    questions = _questions(document)
     database.execute(
         "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?)", (d.path, d.title, d.summary, d.digest, d.body_line, d.text)
     )
@@ -180,9 +175,7 @@ def _insert(
                 chunk.offset,
             ),
         )
-        heading = chunk.headings[-1] if chunk.headings else chunking.plain_text(document.title)
-        headings.add(heading)
-        asked = questions.get(heading, ())
+        asked = questions.get(chunk.headings[-1] if chunk.headings else chunking.plain_text(d.title), ())
         database.execute(
             "INSERT INTO chunks_text (rowid, headings, text, questions) VALUES (?, ?, ?, ?)",
             (cursor.lastrowid, chunk.heading_path, chunk.text, "\n".join(asked)),
@@ -192,10 +185,28 @@ def _insert(
                 "INSERT INTO vectors VALUES ((SELECT ifnull(max(row), -1) + 1 FROM vectors), ?)", (cursor.lastrowid,)
             )
             yield text
-    lost = [heading for heading in questions if heading not in headings]
-    if lost:
-        reason = f"it has no text below the heading {lost[0]!r}, where its front matter has questions"
-        unused.append(Skipped(document.path, f"{reason} ({len(lost)} such): mend the heading"))
+
+
+def _questions(document: Document) -> dict[str, tuple[str, ...]]:
+    """The questions of a document by its headings as the chunker writes them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for heading, some in document.questions.items():
+        plain = chunking.plain_text(heading)
+        found[plain] = (*found.get(plain, ()), *some)
+    return found
+
+
+def _unused(database: sqlite3.Connection, documents: dict[str, Document]) -> list[Skipped]:
+    """The documents that have questions below headings that they do not have."""
+    headings = {(path, chunking.plain_text(document.title)) for path, document in documents.items()}
+    for path, inner in database.execute("SELECT DISTINCT document, headings FROM chunks"):
+        headings |= {(path, heading) for heading in json.loads(inner)[-1:]}
+    lost = {path: [one for one in _questions(d) if (path, one) not in headings] for path, d in documents.items()}
+    return [
+        Skipped(path, f"it has no text below {', '.join(map(repr, some))}: mend the headings in its front matter")
+        for path, some in lost.items()
+        if some
+    ]
 
 
 def _delete(database: sqlite3.Connection, path: str) -> None:

@@ -24,6 +24,9 @@ BEFORE = (Turn("user", "How do transformers work?"), Turn("assistant", "By atten
         "Is the latter cheaper to train on modern accelerator hardware?",
         "Training cost?",
         "Is it better than BERT at long documents with many pages?",
+        "Is it easy to run on a laptop without a graphics card?",
+        "Is it safe to use in a hospital with patient records?",
+        "Is it worth using for a small company with little data?",
         "Is it legal to do that in Germany, France or Italy?",
         "how?",
         "?",
@@ -48,7 +51,7 @@ def test_a_question_that_leans_takes_the_question_before_it_along(question: str)
         "Which companies train large language models today?",
         "Can a chatbot leak my company's secrets if I paste them in?",
         "Is it legal to train on copyrighted books in Germany?",
-        "Would it be worth buying a graphics card with more memory?",
+        "Would it be normal to see a graphics card with more memory run hot?",
     ],
 )
 def test_a_question_that_stands_alone_is_left_as_it_is(question: str) -> None:

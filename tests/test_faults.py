@@ -100,16 +100,21 @@ def test_a_disk_that_is_full_while_answering_costs_no_answer(place: Place) -> No
 
 
 # enough for the program, and not for the weights; enough for both, and not for the model's working memory
-@pytest.mark.parametrize("room", [1_100_000_000, 2_000_000_000])
-def test_too_little_memory_for_the_model_is_said(place: Place, room: int) -> None:
+@pytest.mark.parametrize(
+    ("room", "said"),
+    [(1_100_000_000, "cannot be loaded as GGUF weights"), (2_000_000_000, "not enough memory to work with")],
+)
+def test_too_little_memory_for_the_model_is_said(place: Place, room: int, said: str) -> None:
     assert place.run("index").returncode == 0
+    # on a machine of many cores the stacks of their threads would count too
+    place.environment |= {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "ASSISTANT_THREADS": "2"}
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (room, room))
 
     place.environment["ASSISTANT_MODEL"] = "qwen2.5-coder-1.5b"
     line = one_line(place.run("ask", QUESTION, limit=limit))
-    assert "memory" in line
+    assert said in line
     place.environment["ASSISTANT_MODEL"] = "smollm2-135m"
     place.answers()
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from assistant import grounding
 from assistant.chunking import split_document
 from assistant.grounding import (
     ENOUGH,
@@ -201,11 +202,17 @@ def test_a_sentence_below_the_heading_that_is_asked_for_goes_first() -> None:
     assert evidence.nearest(["When does watering happen?"])[0][0].quote == "Do it in the morning."
 
 
-def test_what_says_the_same_in_other_words_is_not_near_twice() -> None:
+def test_what_says_the_same_in_other_words_is_not_near_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "Basil likes warm places, sun and water. Basil likes sun, water, warm spots. Sage likes frost."
     evidence = Evidence(found_in(Document("b.md", "Herbs", "", text, 0, "")), SentenceVectors(HashEmbedder()))
     near = [sentence.quote for sentence, _ in evidence.nearest(["What likes sun and water?"])]
     assert near[1:] == ["Sage likes frost."]
+    # by words alone these would be the same
+    monkeypatch.setattr(grounding, "KNOWN", 1.1)
+    text = "Basil 2 likes sun and water in July. Basil 3 likes sun and water in July."
+    evidence = Evidence(found_in(Document("b.md", "Herbs", "", text, 0, "")), SentenceVectors(HashEmbedder()))
+    assert len(evidence.nearest(["What likes sun and water?"])) == 2
+    assert len(evidence.nearest(["What likes sun and water?"], fits=lambda sentence: "3" in sentence)) == 1
 
 
 def test_what_was_cited_or_said_is_not_near(evidence: Evidence) -> None:

@@ -31,11 +31,11 @@ from assistant.__main__ import main
 from assistant.errors import QuestionError
 from assistant.feedback import FeedbackStore
 from assistant.settings import Settings
-from assistant.types import Answer, Finished
+from assistant.types import Answer, Finished, Token
 from assistant.web.api import Api
 from assistant.web.guard import Guard
 from assistant.web.limits import Limits
-from assistant.web.line import CLOSED, WAITING, Line
+from assistant.web.line import CLOSED, READERS, WAITING, Line
 from assistant.web.monitor import LOG, Monitor
 from assistant.web.routes import build_routes
 from tests.conftest import ROOT
@@ -114,6 +114,38 @@ def test_a_line_that_is_full_and_an_answer_that_fails_are_counted(settings: Sett
     assert found["groundwork_failures_total"] == 1
     assert found["groundwork_turned_away_total closing"] == found["groundwork_turned_away_total full"] == 1
     assert found["groundwork_running"] == 0
+
+
+def test_what_is_stopped_ends_for_those_who_wait_too(settings: Settings) -> None:
+    class Endless(ScriptedModel):
+        def stream(self, messages: object, max_tokens: int, stop: Event) -> Iterator[Token]:
+            while not stop.wait(0.01):
+                yield Token("and ", 1, 0)
+
+    line = Line()
+    assistant = prepared(settings, Endless("")).assistant
+    assert assistant
+
+    async def read() -> bool:
+        if not await line.enter():
+            return False
+        stop = Event()
+        try:
+            async with aclosing(line.answering(assistant.stream(QUESTION, (), stop), stop)) as events:
+                return [event async for event in events] != []
+        finally:
+            line.leave()
+
+    async def crowd() -> list[bool]:
+        readers = [asyncio.ensure_future(read()) for _ in range(READERS + 3)]
+        while line.waiting != 3:
+            await asyncio.sleep(0.01)
+        line.close()
+        line.stop()
+        return await asyncio.wait_for(asyncio.gather(*readers), 20)
+
+    assert sorted(asyncio.run(crowd())) == [False] * 3 + [True] * READERS
+    assert line.is_empty
 
 
 def test_who_leaves_is_counted_and_a_bad_question_is_no_failure(settings: Settings) -> None:
@@ -216,7 +248,8 @@ def test_a_request_to_stop_lets_running_answers_end_and_nobody_in(weights_cache:
                 lines = stream.iter_lines()
                 assert next(lines).startswith("data: ")  # the answer has begun
                 process.send_signal(signal.SIGTERM)
-                time.sleep(1)  # the signal is heard between two steps of the model
+                while client.get("/healthz").json()["status"] != "stopping":
+                    time.sleep(0.05)  # the signal is heard between two steps of the model
                 late = asked(client, "What is GGUF?")
                 rest = [line for line in lines if line]
         assert late.status_code == 503
@@ -230,7 +263,7 @@ def test_a_request_to_stop_lets_running_answers_end_and_nobody_in(weights_cache:
         process.wait(10)
         process.stderr.close()
     logged = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    assert [line.get("reason", line["event"]) for line in logged] == ["closing", "answered"]
+    assert sorted(line.get("reason", line["event"]) for line in logged) == ["answered", "closing"]
     assert all(datetime.fromisoformat(line["time"]).tzinfo for line in logged)
     assert "Traceback" not in said
 

@@ -172,13 +172,16 @@ class _Completion:
         watch = asyncio.ensure_future(self._watch(request))
         try:
             async with aclosing(self._events()) as events:
-                answer = [event.answer async for event in events if isinstance(event, Finished)][-1]
+                ended = [(event.answer, self._stop.is_set()) async for event in events if isinstance(event, Finished)]
         except AssistantError as error:
             return Refused(500, str(error), "failed").response()
         finally:
             watch.cancel()
+        answer, is_cut = ended[-1]
+        if is_cut and not answer.text:
+            return Refused(503, self._line.refusal, "stopping").response()
         message = {"role": "assistant", "content": answer.text, **_extra(answer)}
-        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        choice = {"index": 0, "message": message, "finish_reason": _reason(is_cut), "logprobs": None}
         return JSONResponse(
             {**self._frame, "object": "chat.completion", "choices": [choice], "usage": _usage(answer), **_extra(answer)}
         )
@@ -192,10 +195,12 @@ class _Completion:
                     if isinstance(event, Sentence):
                         yield self._chunk({"content": event.text}, citations=cited(event.citations))
                     elif isinstance(event, Finished):
-                        answer = event.answer
+                        answer, is_cut = event.answer, self._stop.is_set()
             if answer.refused:
                 yield self._chunk({"content": answer.text})
-            yield self._chunk({}, finish_reason="stop", **_extra(answer))
+            elif not answer.text:
+                yield self._chunk({"content": self._line.refusal})
+            yield self._chunk({}, finish_reason=_reason(is_cut), **_extra(answer))
             if with_usage:
                 yield _event({**self._frame, "object": "chat.completion.chunk", "choices": [], "usage": _usage(answer)})
         except AssistantError as error:
@@ -260,6 +265,11 @@ def _turn(message: Any) -> Turn | None:
     # half of a character, which cannot be sent back
     content = content.encode("utf-8", "replace").decode()
     return Turn("user" if role == "user" else "assistant", content)
+
+
+def _reason(is_cut: bool) -> str:
+    """Why an answer ends, in OpenAI's words: of its own, or because the server is stopping."""
+    return "length" if is_cut else "stop"
 
 
 def _extra(answer: Answer) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Line:
     def __init__(self, monitor: Monitor | None = None) -> None:
         self._places = asyncio.Semaphore(READERS)
         self._stops: set[Event] = set()
-        self.is_closed = False
+        self.is_closed = self._is_stopped = False
         self.waiting = self.running = 0
         self.monitor = monitor or Monitor()
         self.monitor.watch("waiting", "Readers in the line", lambda: self.waiting)
@@ -46,7 +46,10 @@ class Line:
             self.running += 1
         finally:
             self.waiting -= 1
-        return True
+        if self._is_stopped:
+            self.leave()
+            self.monitor.turned_away("closing")
+        return not self._is_stopped
 
     def leave(self) -> None:
         """Let the next one in."""
@@ -58,7 +61,8 @@ class Line:
         self.is_closed = True
 
     def stop(self) -> None:
-        """End all work at once; each reader gets what is there so far."""
+        """End all work at once, also of those who wait; each reader gets what is there so far."""
+        self._is_stopped = True
         for stop in tuple(self._stops):
             stop.set()
 
@@ -76,6 +80,8 @@ class Line:
         """The events of an answer for a reader who has entered; closing this stops the work on it."""
         is_told = False
         self._stops.add(stop)
+        if self._is_stopped:
+            stop.set()
         try:
             async with aclosing(_in_thread(events, stop)) as answering:
                 async for event in answering:

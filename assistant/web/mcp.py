@@ -110,7 +110,10 @@ class Tools:
     async def _answer(self, assistant: Assistant, question: str) -> Answer:
         stop = Event()
         async with aclosing(self._line.answering(assistant.stream(question, (), stop), stop)) as events:
-            return [event.answer async for event in events if isinstance(event, Finished)][-1]
+            answer = [event.answer async for event in events if isinstance(event, Finished)][-1]
+        if not answer.text:  # cut off before its first sentence
+            raise QuestionError(self._line.refusal)
+        return answer
 
 
 def _answered(answer: Answer) -> Result:

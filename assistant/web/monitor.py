@@ -36,7 +36,7 @@ class Monitor:
         self._prompt = self._counter("prompt_tokens", "Tokens of prompts")
         self._reused = self._counter("reused_tokens", "Tokens of prompts that were read before, from stored states")
         self._written = self._counter("answer_tokens", "Tokens that the model wrote")
-        self._left = self._counter("left", "Readers who left, or stopped the answer, before its end")
+        self._left = self._counter("left", "Answers that were cut off, by their reader or because the server ended")
         self._first_token = self._histogram("first_token_seconds", "From the question to the model's first token")
         self._first_sentence = self._histogram(
             "first_sentence_seconds", "From the question to the first sentence shown"
