@@ -1,6 +1,7 @@
 """Faults that really happen to a running process: a full disk, too little memory, a kill in the middle, a locked file.
 
-The disk is full for a process that may write no file larger than so many bytes: the kernel then refuses its writes.
+Runs with `make soak`: each case starts the program several times. The disk is full for a process that may write no file
+larger than so many bytes: the kernel then refuses its writes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from tests.conftest import BREAD, KETTLE, ROOT, TOMATOES
 from tests.servers import free_port, wait_until_ready
 
 STEPS = ("Indexing", "Loading", "Fetching", "Checking")
+pytestmark = pytest.mark.soak
+
 QUESTION = "How long does bread bake, and at how many degrees?"
 
 
