@@ -254,9 +254,10 @@ class _Run:
 
     def _quoted(self, evidence: Evidence, withheld: Sequence[str]) -> Iterator[AnswerEvent]:
         """The documents' own sentences, where the model said little, or nothing that is supported."""
-        is_foreign = any(evidence.is_from_elsewhere(sentence, self._question) for sentence in withheld)
-        if not self._text and evidence.strength(self._query) < (QUOTABLE_AGAINST if is_foreign else QUOTABLE):
-            return
+        if not self._text:
+            is_foreign = any(evidence.is_from_elsewhere(sentence, self._question) for sentence in withheld)
+            if evidence.strength(self._query) < (QUOTABLE_AGAINST if is_foreign else QUOTABLE):
+                return
         # what the model tried to say, and could not prove, still points to the sentences that answer
         near = evidence.nearest([self._query, *withheld], self._supported, self._said)
         best = self._results[0].chunk

@@ -4,7 +4,8 @@ A sentence can share nearly all its words with its evidence and say something el
 contrary, the same of somebody else, or who did it to whom turned round. Each rule here looks for one of these. They
 read no grammar: a name is a word with a capital that does not begin a sentence, a subject is what stands before the
 first auxiliary verb. Not noticed: relations between words that are no names, a false first word, a denial left out,
-and a denial of something else than what the evidence denies. For English.
+and a denial of something else than what the evidence denies. Also here: what a sentence must be to open an answer. For
+English.
 """
 
 from __future__ import annotations

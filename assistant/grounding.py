@@ -130,7 +130,8 @@ class Evidence:
         self.sentences = list(compress(self.sentences, usable))
         self._stated = [self._as_stated(i) for i in range(len(self.sentences))]
         self._rank = np.array(list(compress(rank, usable)), np.float32)
-        self._vectors = np.vstack([vectors.of(result.chunk.text) for result in results])[usable] if results else None
+        nothing = np.zeros((0, vectors.embedder.dimension), np.float32)
+        self._vectors: Vectors = np.vstack([nothing, *(vectors.of(result.chunk.text) for result in results)])[usable]
         self._words = [frozenset(stems(plain_text(sentence.quote))) for sentence in self.sentences]
         self._context = [frozenset(stems(sentence.chunk.heading_path)) for sentence in self.sentences]
 
@@ -223,16 +224,17 @@ class Evidence:
 
     def _new(self, order: Sequence[int], known: frozenset[str], told: list[int]) -> Iterator[int]:
         """The sentences of ``order`` that say something which those before them, ``told`` and ``known`` do not."""
-        vectors: Vectors = np.zeros((0, 0), np.float32) if self._vectors is None else self._vectors
         for i in order:
-            figures = numbers(self.sentences[i].quote)
-            alike = [j for j in told if float(vectors[i] @ vectors[j]) >= SAME]
-            is_same = i in told or any(numbers(self.sentences[j].quote) == figures for j in alike)
+            is_same = any(self._says_the_same(i, j) for j in told)
             is_known = _share_known(self._words[i], known) >= KNOWN
             if not is_same and not is_known and not _points_elsewhere(self.sentences[i].quote):
                 yield i
                 known |= self._words[i]
                 told = [*told, i]
+
+    def _says_the_same(self, i: int, j: int) -> bool:
+        quotes = self.sentences[i].quote, self.sentences[j].quote
+        return float(self._vectors[i] @ self._vectors[j]) >= SAME and numbers(quotes[0]) == numbers(quotes[1])
 
     def _coverages(self, words: frozenset[str]) -> Vectors:
         """The share of ``words`` that stands in each sentence and its headings."""
@@ -245,8 +247,6 @@ class Evidence:
         return len(words & found) / len(words)
 
     def _similarities(self, text: str) -> Vectors:
-        if self._vectors is None:
-            return np.zeros(0, np.float32)
         # gate, opening and prompt all ask how near the passages are to the question
         if text not in self._cosines:
             self._cosines[text] = self._vectors @ self._embedder.embed([text])[0]

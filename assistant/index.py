@@ -108,24 +108,23 @@ class Snapshot:
 
     def nearest(self, vector: Vectors, limit: int) -> dict[int, float]:
         """Chunk identifiers and cosines of the ``limit`` chunks nearest to ``vector`` (shape ``(dimension,)``)."""
-        if not self.store.ntotal:
+        limit = min(limit, self.store.ntotal)
+        if not limit:
             return {}
         if self.store.d != len(vector):
             raise KnowledgeIndexError(f"The vectors of the index have {self.store.d} dimensions, not {len(vector)}.")
         # a chunk has a vector of its own and one of each of its questions, however many these are
-        found: dict[int, float] = {}
         count = limit
-        while len(found) < limit:
-            found = {}
+        while True:
             similarities, rows = self.store.search(vector[None], min(count, self.store.ntotal))
             identifiers = self._identifiers([int(row) for row in rows[0] if row >= 0])
+            found: dict[int, float] = {}
             for row, similarity in zip(rows[0], similarities[0], strict=True):  # nearest first
                 if row >= 0:
                     found.setdefault(identifiers[int(row)], float(similarity))
-            if count >= self.store.ntotal:
-                break
+            if len(found) >= limit or count >= self.store.ntotal:
+                return dict(list(found.items())[:limit])
             count *= 4
-        return dict(list(found.items())[:limit])
 
     def similarities(self, identifiers: Sequence[int], vector: Vectors) -> dict[int, float]:
         """The cosine to ``vector`` of each of these chunks, or of the nearest of its questions."""

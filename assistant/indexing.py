@@ -198,15 +198,20 @@ def _questions(document: Document) -> dict[str, tuple[str, ...]]:
 
 def _unused(database: sqlite3.Connection, documents: dict[str, Document]) -> list[Skipped]:
     """The documents that have questions below headings that they do not have."""
-    headings = {(path, chunking.plain_text(document.title)) for path, document in documents.items()}
-    for path, inner in database.execute("SELECT DISTINCT document, headings FROM chunks"):
-        headings |= {(path, heading) for heading in json.loads(inner)[-1:]}
-    lost = {path: [one for one in _questions(d) if (path, one) not in headings] for path, d in documents.items()}
-    return [
-        Skipped(path, f"it has no text below {', '.join(map(repr, some))}: mend the headings in its front matter")
-        for path, some in lost.items()
-        if some
-    ]
+    unused = []
+    for path, document in documents.items():
+        if not document.questions:
+            continue
+        rows = database.execute("SELECT DISTINCT headings FROM chunks WHERE document = ?", (path,))
+        headings = {
+            chunking.plain_text(document.title),
+            *(name for (names,) in rows for name in json.loads(names)[-1:]),
+        }
+        lost = [repr(heading) for heading in _questions(document) if heading not in headings]
+        if lost:
+            reason = f"it has no text below {', '.join(lost)}: mend the headings in its front matter"
+            unused.append(Skipped(path, reason))
+    return unused
 
 
 def _delete(database: sqlite3.Connection, path: str) -> None:

@@ -85,8 +85,7 @@ class Settings:
         values: dict[str, Any] = {"on_spaces": on_spaces}
         if on_spaces:
             # the hub's proxy reaches the app from outside its container, and names who asks; everybody may
-            values |= {"host": "0.0.0.0", "proxies": 1, "questions_a_minute": 10, "questions_a_day": 300}
-            values["log"] = True
+            values |= {"host": "0.0.0.0", "proxies": 1, "questions_a_minute": 10, "questions_a_day": 300, "log": True}
         for name, parse in PARSERS.items():
             text = environment.get(variable(name), "").strip()
             if text:

@@ -39,11 +39,10 @@ def next_questions(
         return ()
     query_vector, *vectors = embedder.embed([query, *named])
     cosines = [float(vector @ query_vector) for vector in vectors]
-    order = sorted(range(len(named)), key=lambda i: (not named[i].endswith("?"), -cosines[i]))
+    fitting = [i for i, heading in enumerate(named) if heading.endswith("?") or cosines[i] >= NEAR]
+    order = sorted(fitting, key=lambda i: (not named[i].endswith("?"), -cosines[i]))
     chosen: list[int] = []
     for i in order:
-        if not named[i].endswith("?") and cosines[i] < NEAR:
-            break
         is_new = all(float(vectors[i] @ vector) < SAME for vector in (query_vector, *(vectors[j] for j in chosen)))
         if is_new and named[i] not in asked and len(chosen) < SUGGESTED:
             chosen.append(i)

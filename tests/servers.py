@@ -131,12 +131,15 @@ def free_port() -> int:
 
 def wait_until_ready(client: httpx.Client, process: subprocess.Popen[Any]) -> None:
     """Wait until a server that was just started can be asked."""
+    said = "it was not asked"
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if client.get("/healthz").status_code == 200:
+            health = client.get("/healthz")
+            if health.status_code == 200:
                 return
-        except httpx.TransportError:
-            pass  # it does not listen yet
+            said = health.text
+        except httpx.TransportError as error:
+            said = repr(error)  # it does not listen yet
         time.sleep(0.2)
-    pytest.fail("The server did not become ready.")
+    pytest.fail(f"The server did not become ready: {said}")

@@ -48,15 +48,15 @@ TRUE = "Bread bakes for forty minutes at 230 degrees."
 FALSE = "Bread bakes for ninety minutes at 400 degrees."
 
 
-def opened(settings: Settings, line: Line | None = None) -> TestClient:
+def opened(settings: Settings, line: Line | None = None, model: ScriptedModel | None = None) -> TestClient:
     line = line or Line(Monitor(settings.keep_questions))
-    preparation = prepared(settings, ScriptedModel(f"{TRUE} {FALSE}"))
+    preparation = prepared(settings, model or ScriptedModel(f"{TRUE} {FALSE}"))
     routes = [
         *build_routes(settings, preparation, line),
         *Api(settings, preparation, line, Limits(settings)).routes(),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Guard, settings=settings)])
-    return TestClient(app, base_url="http://127.0.0.1:7860")
+    return TestClient(app, base_url="http://127.0.0.1:7860", raise_server_exceptions=model is None)
 
 
 def asked(client: TestClient | httpx.Client, question: str = QUESTION, **headers: str) -> Any:
@@ -93,14 +93,8 @@ def test_a_line_that_is_full_and_an_answer_that_fails_are_counted(settings: Sett
         def stream(self, *_: object) -> Iterator[object]:  # type: ignore[override]
             raise ValueError("broken")
 
-    settings = replace(settings, metrics=True)
     line = Line()
-    preparation = prepared(settings, Broken(""))
-    routes = [
-        *build_routes(settings, preparation, line),
-        *Api(settings, preparation, line, Limits(settings)).routes(),
-    ]
-    client = TestClient(Starlette(routes=routes), raise_server_exceptions=False)
+    client = opened(replace(settings, metrics=True), line, Broken(""))
     assert asked(client).status_code == 500
     line.waiting = WAITING
     assert asked(client).status_code == 429

@@ -13,7 +13,7 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from threading import Event
@@ -28,7 +28,7 @@ from assistant.answering import Assistant, checked
 from assistant.errors import AssistantError, QuestionError
 from assistant.settings import Settings
 from assistant.starting import Preparation
-from assistant.types import Answer, Citation, Conversation, Finished, Sentence, Turn
+from assistant.types import Answer, AnswerEvent, Citation, Conversation, Finished, Sentence, Turn
 from assistant.web.embed import embed_routes
 from assistant.web.limits import TOO_MANY, Limits
 from assistant.web.line import Line
@@ -171,13 +171,11 @@ class _Completion:
         """The answer in one piece; the work ends when the client goes away."""
         watch = asyncio.ensure_future(self._watch(request))
         try:
-            async with aclosing(self._events()) as events:
-                ended = [(event.answer, self._stop.is_set()) async for event in events if isinstance(event, Finished)]
+            answer, is_cut = await self._line.whole(self._answering(), self._stop)
         except AssistantError as error:
             return Refused(500, str(error), "failed").response()
         finally:
             watch.cancel()
-        answer, is_cut = ended[-1]
         if is_cut and not answer.text:
             return Refused(503, self._line.refusal, "stopping").response()
         message = {"role": "assistant", "content": answer.text, **_extra(answer)}
@@ -190,7 +188,7 @@ class _Completion:
         """The answer sentence by sentence, as server-sent events."""
         yield self._chunk({"role": "assistant", "content": ""})
         try:
-            async with aclosing(self._events()) as events:
+            async with aclosing(self._line.answering(self._answering(), self._stop)) as events:
                 async for event in events:
                     if isinstance(event, Sentence):
                         yield self._chunk({"content": event.text}, citations=cited(event.citations))
@@ -207,14 +205,8 @@ class _Completion:
             yield _event(json.loads(bytes(Refused(500, str(error), "failed").response().body)))
         yield "data: [DONE]\n\n"
 
-    async def _events(self) -> AsyncGenerator[Any, None]:
-        try:
-            answers = self._assistant.stream(self._question, self._conversation, self._stop)
-            async with aclosing(self._line.answering(answers, self._stop)) as events:
-                async for event in events:
-                    yield event
-        finally:
-            self._stop.set()
+    def _answering(self) -> Iterator[AnswerEvent]:
+        return self._assistant.stream(self._question, self._conversation, self._stop)
 
     async def _watch(self, request: Request) -> None:
         while not await request.is_disconnected():

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from threading import Event
 
 from assistant.errors import QuestionError
-from assistant.types import AnswerEvent, Finished
+from assistant.types import Answer, AnswerEvent, Finished
 from assistant.web.monitor import Monitor
 
 READERS = 8
@@ -100,6 +100,11 @@ class Line:
             self._stops.discard(stop)
             if not is_told:
                 self.monitor.left()
+
+    async def whole(self, events: Iterator[AnswerEvent], stop: Event) -> tuple[Answer, bool]:
+        """The answer at the end of `answering`, and whether it was cut off."""
+        async with aclosing(self.answering(events, stop)) as answering:
+            return [(event.answer, stop.is_set()) async for event in answering if isinstance(event, Finished)][-1]
 
 
 _WORKERS = ThreadPoolExecutor(READERS, thread_name_prefix="reader")

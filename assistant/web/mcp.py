@@ -7,7 +7,6 @@ client that leaves ends the work. Nothing but the two tools is here: no resource
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import asdict
 from threading import Event
 from typing import Any, cast
@@ -22,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from assistant.answering import Assistant, checked
 from assistant.errors import QuestionError
 from assistant.settings import Settings
-from assistant.types import Answer, Finished, SearchResult
+from assistant.types import Answer, SearchResult
 from assistant.web.api import Api, Refused, cited
 from assistant.web.line import Line
 
@@ -109,8 +108,7 @@ class Tools:
 
     async def _answer(self, assistant: Assistant, question: str) -> Answer:
         stop = Event()
-        async with aclosing(self._line.answering(assistant.stream(question, (), stop), stop)) as events:
-            answer = [event.answer async for event in events if isinstance(event, Finished)][-1]
+        answer, _ = await self._line.whole(assistant.stream(question, (), stop), stop)
         if not answer.text:  # cut off before its first sentence
             raise QuestionError(self._line.refusal)
         return answer

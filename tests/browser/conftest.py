@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.conftest import ROOT
-from tests.servers import serving
+from tests.servers import free_port, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DEMO = Path(__file__).parent / "demo"
@@ -67,9 +66,7 @@ def site(
     weights_cache: Path, neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path, str]]:
     """The running app: its address, its cache folder, and what its page said while it was starting."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     cache = tmp_path_factory.mktemp("browser-cache")
     shutil.copytree(weights_cache / "weights", cache / "weights", symlinks=True)
     variables = {
