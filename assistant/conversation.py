@@ -18,11 +18,12 @@ NAMED_BEFORE = 4
 """So many content words before a pronoun name what it stands for."""
 
 _PRONOUN = re.compile(r"its?|they|them|their|theirs|he|him|his|she|her", re.I)
-# "is it legal to …" points at nothing; "is it safe to use …" most often does
+# "is it legal to …" and "how much does it cost to …" point at nothing; "is it safe to use …" most often points back
 _EXPLETIVE = re.compile(
     r"\b(?:is|was|isn['’]t|would) it(?: be)?(?: really| even| still)? "
     r"(?:legal|illegal|ok|okay|possible|allowed|true|normal|necessary|wrong|fair)"
-    r"(?= to\b| that\b| if\b| when\b| \w+ing\b)",
+    r"(?= to\b| that\b| if\b| when\b| \w+ing\b)"
+    r"|\b(?:does|did|will|would) it (?:cost|take)(?= to\b)",
     re.I,
 )
 _OPENING = re.compile(

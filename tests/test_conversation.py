@@ -25,6 +25,7 @@ BEFORE = (Turn("user", "How do transformers work?"), Turn("assistant", "By atten
         "Training cost?",
         "Is it better than BERT at long documents with many pages?",
         "Is it easy to run on a laptop without a graphics card?",
+        "How much does it cost in a large company with many users?",
         "Is it safe to use in a hospital with patient records?",
         "Is it worth using for a small company with little data?",
         "Is it legal to do that in Germany, France or Italy?",
@@ -51,6 +52,8 @@ def test_a_question_that_leans_takes_the_question_before_it_along(question: str)
         "Which companies train large language models today?",
         "Can a chatbot leak my company's secrets if I paste them in?",
         "Is it legal to train on copyrighted books in Germany?",
+        "How much does it cost to train a big model, and why?",
+        "How long would it take to read every book of a library?",
         "Would it be normal to see a graphics card with more memory run hot?",
     ],
 )
