@@ -7,8 +7,9 @@ right when, in at most 80 words, it contains one of the gold answers (lower case
 What the model wrote is judged, before its sentences are held against the passages. Times here are of a machine that
 does other things too; `speed` compares them.
 
-What was answered before is not asked again: answers are kept by their prompt in the cache folder, so that a long run
-can be interrupted, and a new setting costs only itself. Deleting the folder is safe.
+What was answered before is not asked again: answers are kept by prompt, weights and engine beside the results, so that
+a run of hours can be interrupted and goes on on another machine, and a new setting costs only itself. Deleting the
+file is safe.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from assistant.settings import Settings
 from assistant.types import Message
 from evaluation.data import FOLDER, Query, open_corpus, read_queries
 from evaluation.likelihood import log_probability
-from evaluation.statistics import interval, keep, show
+from evaluation.statistics import RESULTS, interval, keep, show
 
 PASSAGES = 4
 MAX_TOKENS = 80
@@ -66,7 +67,7 @@ def _measured(metric: str, points: Sequence[str], settings: Settings, limit: int
         assistant = Assistant.from_settings(settings, bar.show)
     if not isinstance(assistant.model, LlamaModel):
         raise ModelError(f"{assistant.model.name} keeps no passages: set ASSISTANT_MODEL to one that llama.cpp runs.")
-    kept = KeptAnswers(settings.cache / "evaluation" / "answers.jsonl", assistant.model)
+    kept = KeptAnswers(RESULTS / "answers_kept.jsonl", assistant.model)
     rows: list[dict[str, Any]] = []
     for query in read_queries("nq", limit):
         rows.append(_row(kept, assistant, points, query, len(rows) < LIKELIHOODS))
