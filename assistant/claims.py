@@ -1,11 +1,11 @@
 """A sentence and its evidence: what must agree beside words and meaning.
 
 A sentence can share nearly all its words with its evidence and say something else: another number, another name, the
-contrary, the same of somebody else, or who did it to whom turned round. Each rule here looks for one of these. They
-read no grammar: a name is a word with a capital that does not begin a sentence, a subject is what stands before the
-first auxiliary verb. Not noticed: relations between words that are no names, a false first word, a denial left out,
-and a denial of something else than what the evidence denies. Also here: what a sentence must be to open an answer. For
-English.
+contrary, the same of somebody else, more of it, or who did it to whom turned round. Each rule here looks for one of
+these. They read no grammar: a name is a word with a capital that does not begin a sentence, a subject is what stands
+before the first auxiliary verb, denied is what stands near a "not". Not noticed: relations between words that are no
+names, whole names that change places in a sentence that is not the evidence's own, and a false first word. Also here:
+what a sentence must be to open an answer. For English.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from assistant.words import numbers, stems
 
@@ -20,6 +21,14 @@ SUBJECT_SHARE = 0.5
 """The least share of the subject's content words that must stand in the evidence."""
 FEWEST_ORDERED = 4
 """So many words, names apart, must keep their order before names that do not are called swapped."""
+NAME_GAP = 3
+"""How far behind one part of a name the next may stand in the evidence: "Robert Lee", "Robert E. Lee"."""
+WORDS_DENIED = 2
+"""Content words behind the negation of a claim, one of which the evidence must deny."""
+WORDS_BEFORE, WORDS_BEHIND = 4, 7
+"""The words around a negation of the evidence that count as denied by it, itself among those behind."""
+SAME_WORDS = 0.7
+"""A claim with this share of the words of a sentence that denies something must deny something too."""
 
 _NUMBERED_NAME = re.compile(r"\b[A-Za-z]+[-.]?\d[\w.-]*")
 # not at the beginning of a sentence, where every word has a capital
@@ -49,6 +58,12 @@ _DEFINES = re.compile(
 )
 _ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
 _LISTED = re.compile(r"(?:[A-Z][\w'’-]+(?:, and |, or |, | and | or |/)?)+")
+_LONG_NAME = re.compile(r"\b[A-Z][\w'’]+(?: [A-Z][\w'’]+)+")
+_DEGREE = re.compile(
+    r"\b(?:first|last|all|every|always|most|least|best|worst|greatest|largest|biggest|smallest|highest|lowest|fastest|"
+    r"slowest|oldest|newest|latest|earliest|longest|shortest|strongest|weakest|cheapest|simplest|easiest|hardest)\b",
+    re.IGNORECASE,
+)
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|did|may|must|should)\b")
 _WORD = re.compile(r"[\w'’-]+")
 
@@ -62,9 +77,13 @@ class Stated:
     before: str
 
 
-def disagreement(claim: str, evidence: Sequence[Stated]) -> str:
-    """What in ``claim`` the evidence does not bear out: the name of the first rule that it breaks; "" for none."""
-    return next((name for name, holds in RULES.items() if not holds(claim, evidence)), "")
+def disagreement(claim: str, evidence: Sequence[Stated], asked: str = "") -> str:
+    """What in ``claim`` the evidence does not bear out: the name of the first rule that it breaks; "" for none.
+
+    Args:
+        asked: a question that the evidence is known to answer; a claim may take its subject from it.
+    """
+    return next((name for name, holds in RULES.items() if not holds(claim, evidence, asked)), "")
 
 
 def is_foreign(claim: str, evidence: Sequence[Stated]) -> bool:
@@ -107,7 +126,7 @@ def numbered_names(text: str) -> frozenset[str]:
     return frozenset(name.rstrip(".").lower() for name in _NUMBERED_NAME.findall(text))
 
 
-def _numbers(claim: str, evidence: Sequence[Stated]) -> bool:
+def _numbers(claim: str, evidence: Sequence[Stated], _: str) -> bool:
     """Every number stands in a sentence that also holds the names with numbers that the claim gives it to."""
     named = numbered_names(claim)
     texts = [_with_subject(stated) for stated in evidence]
@@ -123,7 +142,7 @@ def _with_subject(stated: Stated) -> str:
     return f"{before} {stated.sentence} {stated.headings}"
 
 
-def _names(claim: str, evidence: Sequence[Stated]) -> bool:
+def _names(claim: str, evidence: Sequence[Stated], _: str = "") -> bool:
     """Every name stands in the evidence, its headings, or the sentence before, which "he" and "it" point to."""
     text = _all_text(evidence)
     known = set(stems(text))
@@ -135,21 +154,61 @@ def _names(claim: str, evidence: Sequence[Stated]) -> bool:
     return True
 
 
-def _negation(claim: str, evidence: Sequence[Stated]) -> bool:
-    """A claim that denies something rests on evidence that denies something."""
-    return not _NEGATION.search(claim) or any(_NEGATED.search(stated.sentence) for stated in evidence)
+def _parts_of_names(claim: str, evidence: Sequence[Stated], _: str) -> bool:
+    """What stands together in a name of several words stands together in the evidence too, if all of it is there."""
+    texts = [[_bare(word) for word in _WORD.findall(f"{s.before} {s.sentence} {s.headings}")] for s in evidence]
+    known = frozenset().union(*texts)
+    near = {
+        (word, next_one)
+        for text in texts
+        for place, word in enumerate(text)
+        for next_one in text[place + 1 : place + 1 + NAME_GAP]
+    }
+    # "In" at the beginning of a sentence is no part of a name
+    names = ([_bare(word) for word in name.split() if stems(word)] for name in _LONG_NAME.findall(claim))
+    return all(pair in near for name in names for pair in pairwise(name) if known.issuperset(pair))
 
 
-def _subject(claim: str, evidence: Sequence[Stated]) -> bool:
-    """The evidence speaks of what the claim speaks of."""
+def _negation(claim: str, evidence: Sequence[Stated], _: str) -> bool:
+    """What a claim denies the evidence denies too, and the other way round where they are nearly the same."""
+    denied = frozenset().union(*(_denied_by(stated.sentence) for stated in evidence))
+    for negation in _NEGATION.finditer(claim):
+        if not denied & frozenset(stems(claim[negation.end() :])[:WORDS_DENIED]):
+            return False
+    if _NEGATED.search(claim) or not _NEGATION.search(evidence[0].sentence):
+        return True
+    words = frozenset(stems(evidence[0].sentence))
+    return len(words & frozenset(stems(claim))) / max(1, len(words)) < SAME_WORDS
+
+
+def _denied_by(sentence: str) -> frozenset[str]:
+    """Stems of the words around the negations of ``sentence``."""
+    around = (
+        [
+            *_WORD.findall(sentence[: denied.start()])[-WORDS_BEFORE:],
+            *_WORD.findall(sentence[denied.start() :])[:WORDS_BEHIND],
+        ]
+        for denied in _NEGATED.finditer(sentence)
+    )
+    return frozenset(stems(" ".join(word for words in around for word in words)))
+
+
+def _degree(claim: str, evidence: Sequence[Stated], _: str) -> bool:
+    """The evidence too says "best", "first" or "all" where the claim does."""
+    known = set(_WORD.findall(_all_text(evidence).lower()))
+    return all(word.lower() in known for word in _DEGREE.findall(claim))
+
+
+def _subject(claim: str, evidence: Sequence[Stated], asked: str) -> bool:
+    """The evidence speaks of what the claim speaks of, or answers the question that this was taken from."""
     if _POINTS_BACK.match(claim):
         return True
     verb = _VERB.search(claim)
     words = set(stems(claim[: verb.start()] if verb else " ".join(claim.split()[:4])))
-    return not words or len(words & set(stems(_all_text(evidence)))) / len(words) >= SUBJECT_SHARE
+    return not words or len(words & set(stems(f"{_all_text(evidence)} {asked}"))) / len(words) >= SUBJECT_SHARE
 
 
-def _order(claim: str, evidence: Sequence[Stated]) -> bool:
+def _order(claim: str, evidence: Sequence[Stated], _: str) -> bool:
     """Names do not stand the other way round in a sentence whose other words keep their order; lists may."""
     names = set(_NAME.findall(claim))
     listed = {word for names_together in _LISTED.findall(claim) for word in _WORD.findall(names_together)[1:]}
@@ -171,10 +230,16 @@ def _all_text(evidence: Sequence[Stated]) -> str:
     return " ".join(f"{stated.before} {stated.sentence} {stated.headings}" for stated in evidence)
 
 
-RULES: dict[str, Callable[[str, Sequence[Stated]], bool]] = {
+def _bare(word: str) -> str:
+    return word.lower().replace("’", "'").removesuffix("'s")
+
+
+RULES: dict[str, Callable[[str, Sequence[Stated], str], bool]] = {
     "number": _numbers,
     "name": _names,
+    "parts of a name": _parts_of_names,
     "negation": _negation,
+    "degree": _degree,
     "subject": _subject,
     "order": _order,
 }

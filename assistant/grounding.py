@@ -48,6 +48,8 @@ SAME = 0.8
 """Sentences so near to each other (cosine) say the same in other words."""
 MOST_POINTING = 2
 """A sentence with a link, and no more content words beside it, only points to another document."""
+ASKED_FOR = 0.5
+"""A sentence so near to the question (cosine) is taken to be about what the question is about."""
 SECOND_GAIN = 0.15
 """A second sentence is cited when it raises the coverage by at least so much."""
 
@@ -183,7 +185,10 @@ class Evidence:
             return []
         if self._coverage(every, chosen) < LEAST_COVERAGE:
             return []
-        return [] if disagreement(claim, [self._stated[i] for i in chosen]) else [self.sentences[i] for i in chosen]
+        is_asked_for = float(self._similarities(plain_text(question))[best]) >= ASKED_FOR
+        asked = question if is_asked_for else ""
+        stated = [self._stated[i] for i in chosen]
+        return [] if disagreement(claim, stated, asked) else [self.sentences[i] for i in chosen]
 
     def _as_stated(self, i: int) -> Stated:
         sentence = self.sentences[i]

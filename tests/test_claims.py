@@ -27,6 +27,7 @@ UNKNOWN = Stated("The parameter count of GPT-4 is undisclosed.", "Models", "GPT-
         ("In 1895 Popov sent signals over two kilometres, while Marconi showed a receiver in Russia.", "order"),
         ("While Popov showed a receiver in Russia, Marconi sent signals.", ""),
         ("The inventors worked apart from each other.", ""),
+        ("In 1895 Marconi was the first who sent signals over two kilometres.", "degree"),
     ],
 )
 def test_a_claim_must_agree_with_its_evidence(claim: str, disagrees_in: str) -> None:
@@ -45,6 +46,40 @@ def test_a_claim_must_agree_with_its_evidence(claim: str, disagrees_in: str) -> 
 )
 def test_evidence_of_two_sentences(claim: str, evidence: list[Stated], disagrees_in: str) -> None:
     assert disagreement(claim, evidence) == disagrees_in
+
+
+STEUBEN = Stated("Friedrich von Steuben and Robert E. Lee did not meet at Valley Forge.", "War", "")
+
+
+@pytest.mark.parametrize(
+    ("claim", "disagrees_in"),
+    [
+        ("Steuben and Robert Lee did not meet at Valley Forge.", ""),
+        ("At Valley Forge they did not meet.", ""),
+        ("Friedrich Valley von Steuben did not meet Robert E. Lee at Forge.", "parts of a name"),
+        ("Friedrich von Steuben and Robert E. Lee did meet at Valley Forge.", "negation"),
+        ("Steuben was at Valley Forge.", ""),
+    ],
+)
+def test_parts_of_names_and_what_is_denied(claim: str, disagrees_in: str) -> None:
+    assert disagreement(claim, [STEUBEN]) == disagrees_in
+
+
+def test_what_is_denied_is_the_same_thing() -> None:
+    evidence = [
+        Stated(
+            "The title is not known to many, but the slow and sad ballad was recorded by Elvis in 1960.", "Songs", ""
+        )
+    ]
+    assert disagreement("The title is not known.", evidence) == ""
+    assert disagreement("The ballad was not recorded by Elvis in 1960.", evidence) == "negation"
+
+
+def test_a_subject_may_come_from_the_question_that_the_evidence_answers() -> None:
+    evidence = [Stated("AI models made for programmers include Codex and StarCoder.", "Code models", "")]
+    claim = "The popular tools specially for writing software are Codex and StarCoder."
+    assert disagreement(claim, evidence) == "subject"
+    assert disagreement(claim, evidence, "What are popular tools specially for writing software?") == ""
 
 
 def test_a_sentence_speaks_of_what_a_question_names() -> None:
