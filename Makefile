@@ -2,13 +2,14 @@
 # make test   style, types and tests            make check   style, spelling, types and security only
 # make soak   what takes longer                 make index   build the index and stop
 # make bench  how fast it is, beside other engines
+# make audit  known faults of what it is built on (asks PyPI)
 # make clean  remove the virtual environment and the index
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup chat index test check fix soak bench clean
+.PHONY: setup chat index test check fix soak bench audit clean
 
 setup: $(VENV)/ready
 
@@ -53,6 +54,11 @@ bench: $(VENV)/ready-dev
 	$(BIN)/python -m pip install --disable-pip-version-check -r evaluation/requirements.txt
 	$(BIN)/python -m evaluation speed --limit 30
 	$(BIN)/python -m evaluation readers
+
+# strict: where PyPI cannot be asked it fails instead of finding nothing
+audit: setup
+	$(BIN)/python -m pip install --disable-pip-version-check "pip-audit>=2.9,<3"
+	$(BIN)/pip-audit --strict
 
 fix: $(VENV)/ready-dev
 	$(BIN)/ruff format .

@@ -70,21 +70,22 @@ class Round:
 
 
 def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
-    """Five rounds of a minute each; ``data`` and ``limit`` are not used."""
+    """Six rounds of a minute each; ``data`` and ``limit`` are not used."""
     questions = [question.text for question in read_questions(next(iter(OWN))) if not question.conversation]
     with ProgressBar() as bar, _server(settings, bar) as (address, process):
         asyncio.run(_round(address, questions, READERS[2], seed, SECONDS / 2))  # what grows once, grows now
-        before = _resident(process.pid)
+        resident = [_resident(process.pid)]
         rounds = []
-        for number, readers in enumerate(READERS):
-            bar.show(Progress("Asking", number, len(READERS), "rounds"))
+        # the last round is asked once more: what has grown by then is kept, what grows on is lost
+        for number, readers in enumerate([*READERS, READERS[-1]]):
+            bar.show(Progress("Asking", number, len(READERS) + 1, "rounds"))
             rounds.append(asyncio.run(_round(address, questions, readers, seed, SECONDS)).summary())
-        after = _resident(process.pid)
+            resident.append(_resident(process.pid))
     result = {
         "model": settings.model,
         "seed": seed,
         "rounds": rounds,
-        "resident_mb": {"before": before, "after": after},
+        "resident_mb": resident,
         "failures": sum(len(one["failures"]) for one in rounds),
     }
     path = keep("load", result)
@@ -92,7 +93,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
         print(one)
     print("resident memory, MB:", result["resident_mb"])
     if importlib.util.find_spec("matplotlib"):
-        draw_load(rounds)
+        draw_load(rounds[: len(READERS)])
     print(f"Written to {path.relative_to(path.parents[2])}.", file=sys.stderr)
     return result
 

@@ -5,6 +5,7 @@ No answer is the server's fault, and each has a status, a type and a shape that 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -121,6 +122,7 @@ SCHEMA = {
         "/healthz": {"get": {"responses": {"200": _said("ready", schema=HEALTH)}}},
         "/documents/{path}": {"get": _page(PATH, PLACE)},
         "/topics": {"get": _page()},
+        "/metrics": {"get": {"responses": {"200": _said("numbers", "text/plain")}}},
         "/embed": {"get": _page({"name": "ask", "in": "query", "schema": {"type": "string"}})},
     },
 }
@@ -128,6 +130,7 @@ SCHEMA = {
 
 @pytest.fixture
 def contract(settings: Settings) -> Any:
+    settings = replace(settings, metrics=True)
     line = Line()
     preparation = prepared(settings, ScriptedModel("Bread bakes for forty minutes at 230 degrees."))
 

@@ -92,6 +92,35 @@ def test_a_disk_that_is_full_while_indexing_leaves_the_old_index(place: Place) -
     assert json.loads(place.run("index", "--json").stdout)["documents"] == 43
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a small volume is made with Linux's namespaces")
+def test_a_volume_that_is_full_while_indexing_leaves_the_old_index(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    for number in range(40):
+        (tmp_path / "more" / f"{number}.md").write_text(f"# Number {number}\n\n{BREAD}\n")
+    place.index.mkdir()
+    script = """
+    mount -t tmpfs -o size=400k none "$ASSISTANT_INDEX"
+    "$1" -m assistant index
+    cp "$2"/* "$ASSISTANT_KNOWLEDGE"
+    if "$1" -m assistant index; then exit 3; fi
+    "$1" -m assistant ask "$3" --json
+    mount -o remount,size=40m "$ASSISTANT_INDEX"
+    "$1" -m assistant index --json
+    """
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-ec", script, "sh"]
+    arguments = [sys.executable, str(tmp_path / "more"), QUESTION]
+    done = subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=place.environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert "free disk space" in done.stderr
+    assert "Traceback" not in done.stderr
+    said = done.stdout.splitlines()
+    answer, report = (json.loads(line) for line in said if line.startswith("{"))
+    assert all(citation["quote"] in BREAD for citation in answer["citations"])
+    assert report["documents"] == 43
+
+
 def test_a_disk_that_is_full_while_answering_costs_no_answer(place: Place) -> None:
     assert place.run("index").returncode == 0
     done = place.run("ask", QUESTION, limit=files_up_to(100_000))
