@@ -3,24 +3,26 @@
 A sentence can share nearly all its words with its evidence and say something else: another number, another name, the
 contrary, the same of somebody else, more of it, or who did it to whom turned round. Each rule here looks for one of
 these. They read no grammar: a name is a word with a capital that does not begin a sentence, a subject is what stands
-before the first auxiliary verb, denied is what stands near a "not". Not noticed: relations between words that are no
-names, whole names that change places in a sentence that is not the evidence's own, and a false first word. Also here:
-what a sentence must be to open an answer. For English.
+before the first auxiliary verb, denied is what stands near a "not", and a name's place is told by the words beside it.
+Not noticed: relations between words that are no names, and a false first word. Also here: what a sentence must be to
+open an answer. For English.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from assistant.words import numbers, stems
 
 SUBJECT_SHARE = 0.5
 """The least share of the subject's content words that must stand in the evidence."""
-FEWEST_ORDERED = 4
-"""So many words, names apart, must keep their order before names that do not are called swapped."""
+BESIDE = 2
+"""Words before and behind a name that tell its place in a sentence."""
+EXCHANGED = 2
+"""By so many of these words two names must fit better into each other's places to be called exchanged."""
 NAME_GAP = 3
 """How far behind one part of a name the next may stand in the evidence: "Robert Lee", "Robert E. Lee"."""
 WORDS_DENIED = 2
@@ -57,7 +59,6 @@ _DEFINES = re.compile(
     r"(?:(?:is|are) (?:an?|the|any|when|how|like|\w+ing)|means? (?:that|an?|the)|stands? for|refers? to)\b"
 )
 _ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
-_LISTED = re.compile(r"(?:[A-Z][\w'’-]+(?:, and |, or |, | and | or |/)?)+")
 _LONG_NAME = re.compile(r"\b[A-Z][\w'’]+(?: [A-Z][\w'’]+)+")
 _DEGREE = re.compile(
     r"\b(?:first|last|all|every|always|most|least|best|worst|greatest|largest|biggest|smallest|highest|lowest|fastest|"
@@ -208,22 +209,60 @@ def _subject(claim: str, evidence: Sequence[Stated], asked: str) -> bool:
     return not words or len(words & set(stems(f"{_all_text(evidence)} {asked}"))) / len(words) >= SUBJECT_SHARE
 
 
-def _order(claim: str, evidence: Sequence[Stated], _: str) -> bool:
-    """Names do not stand the other way round in a sentence whose other words keep their order; lists may."""
-    names = set(_NAME.findall(claim))
-    listed = {word for names_together in _LISTED.findall(claim) for word in _WORD.findall(names_together)[1:]}
+def _places(claim: str, evidence: Sequence[Stated], _: str) -> bool:
+    """No two names stand between the words that stand beside the other one in the evidence."""
+    words = [_bare(word) for word in _WORD.findall(claim)]
+    spans = _name_spans(claim)
+    named = {word for start, end in spans for word in words[start:end]}
     for stated in evidence:
-        words = [word.lower() for word in _WORD.findall(stated.sentence)]
-        places = [
-            (words.index(word.lower()), word in names)
-            for word in _WORD.findall(claim)
-            if words.count(word.lower()) == 1 and word not in listed
-        ]
-        of_names = [place for place, is_name in places if is_name]
-        others = [place for place, is_name in places if not is_name]
-        if of_names != sorted(of_names) and others == sorted(others) and len(others) >= FEWEST_ORDERED:
-            return False
+        text = [_bare(word) for word in _WORD.findall(stated.sentence)]
+        beside = []
+        for start, end in spans:
+            name = words[start:end]
+            if found := _found(name, text):
+                beside.append((name, _beside(words, [(start, end)], named), _beside(text, found, named)))
+        for (name, own, theirs), (other, own_of_other, theirs_of_other) in combinations(beside, 2):
+            kept = len(own & theirs) + len(own_of_other & theirs_of_other)
+            exchanged = len(own & theirs_of_other) + len(own_of_other & theirs)
+            if exchanged >= kept + EXCHANGED and set(name).isdisjoint(other):
+                return False
     return True
+
+
+def _name_spans(text: str) -> list[tuple[int, int]]:
+    """The names in ``text``, several words of one together, as places in its list of words."""
+    spans: list[tuple[int, int]] = []
+    end = -1
+    for place, match in enumerate(_WORD.finditer(text)):
+        word = match.group()
+        is_name = word[0].isupper() and len(word) > 1 and bool(place or stems(word))
+        if is_name and spans and spans[-1][1] == place and text[end : match.start()] == " ":
+            spans[-1] = (spans[-1][0], place + 1)
+        elif is_name:
+            spans.append((place, place + 1))
+        end = match.end()
+    return spans
+
+
+def _found(name: Sequence[str], text: Sequence[str]) -> list[tuple[int, int]]:
+    """Where the whole name stands in ``text``, or else each of its words."""
+    size = len(name)
+    whole = [(place, place + size) for place in range(len(text) - size + 1) if text[place : place + size] == name]
+    return whole or [(place, place + 1) for place, word in enumerate(text) if word in name]
+
+
+def _beside(words: Sequence[str], spans: Sequence[tuple[int, int]], named: Set[str]) -> set[tuple[str, str]]:
+    """The words before and behind these places that are no names, each with its side."""
+    return {
+        (side, word)
+        for start, end in spans
+        for side, some in (
+            ("before", words[max(0, start - BESIDE) : start]),
+            ("behind", words[end : end + BESIDE]),
+        )
+        for word in some
+        if word not in named
+    }
 
 
 def _all_text(evidence: Sequence[Stated]) -> str:
@@ -241,5 +280,5 @@ RULES: dict[str, Callable[[str, Sequence[Stated], str], bool]] = {
     "negation": _negation,
     "degree": _degree,
     "subject": _subject,
-    "order": _order,
+    "places": _places,
 }

@@ -24,7 +24,7 @@ UNKNOWN = Stated("The parameter count of GPT-4 is undisclosed.", "Models", "GPT-
         ("In 1895 Marconi sent signals over two kilometres to Ireland.", "name"),
         ("In 1895 Marconi did not send signals over two kilometres.", "negation"),
         ("The kettle and the teapot were sent over two kilometres in 1895.", "subject"),
-        ("In 1895 Popov sent signals over two kilometres, while Marconi showed a receiver in Russia.", "order"),
+        ("In 1895 Popov sent signals over two kilometres, while Marconi showed a receiver in Russia.", "places"),
         ("While Popov showed a receiver in Russia, Marconi sent signals.", ""),
         ("The inventors worked apart from each other.", ""),
         ("In 1895 Marconi was the first who sent signals over two kilometres.", "degree"),
@@ -63,6 +63,15 @@ STEUBEN = Stated("Friedrich von Steuben and Robert E. Lee did not meet at Valley
 )
 def test_parts_of_names_and_what_is_denied(claim: str, disagrees_in: str) -> None:
     assert disagreement(claim, [STEUBEN]) == disagrees_in
+
+
+def test_names_keep_their_places_in_other_words_too() -> None:
+    evidence = [Stated("Thomas voiced young Simba, and Broderick was the speaking voice of adult Simba.", "Films", "")]
+    assert disagreement("In the film, Broderick was the speaking voice of adult Simba.", evidence) == ""
+    assert disagreement("Broderick and Thomas were voices of Simba.", evidence) == ""
+    assert disagreement("The young Simba was voiced by Thomas.", evidence) == ""
+    wrong = "Broderick voiced young Simba, and Thomas was the speaking voice of adult Simba."
+    assert disagreement(wrong, evidence) == "places"
 
 
 def test_what_is_denied_is_the_same_thing() -> None:
