@@ -67,7 +67,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
             result["model"] = assistant.model.name
             assistant.model.close()
     result["end_to_end"] = {name: _rates(rows, seed) for name, rows in answered.items()}
-    path = keep("refusals", result)
+    path = keep(f"refusals_{data}" if data else "refusals", result)
     for name, rates in result["end_to_end"].items():
         print(f"{name}: " + ", ".join(f"{kind} {show(rate)}" for kind, rate in rates.items() if isinstance(rate, dict)))
     print(f"Written to {path.relative_to(path.parents[2])}.", file=sys.stderr)
