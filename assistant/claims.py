@@ -4,8 +4,8 @@ A sentence can share nearly all its words with its evidence and say something el
 contrary, the same of somebody else, more of it, or who did it to whom turned round. Each rule here looks for one of
 these. They read no grammar: a name is a word with a capital that does not begin a sentence, a subject is what stands
 before the first auxiliary verb, denied is what stands near a "not", and a name's place is told by the words beside it.
-Not noticed: relations between words that are no names, and a false first word. Also here: what a sentence must be to
-open an answer. For English.
+Not noticed: relations between words that are no names, and a false name at the beginning that is not known to be one.
+Also here: what a sentence must be to open an answer. For English.
 """
 
 from __future__ import annotations
@@ -78,13 +78,21 @@ class Stated:
     before: str
 
 
-def disagreement(claim: str, evidence: Sequence[Stated], asked: str = "") -> str:
+def disagreement(claim: str, evidence: Sequence[Stated], asked: str = "", names: Set[str] = frozenset()) -> str:
     """What in ``claim`` the evidence does not bear out: the name of the first rule that it breaks; "" for none.
 
     Args:
         asked: a question that the evidence is known to answer; a claim may take its subject from it.
+        names: words that are known to be names (see `names_in`); they are at the beginning of the claim, too.
     """
+    # the rules tell a name by its capital, which any first word has
+    claim = f"So, {claim}" if claim.split(maxsplit=1)[0].rstrip(",:") in names else claim
     return next((name for name, holds in RULES.items() if not holds(claim, evidence, asked)), "")
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The words of a sentence that its capitals show to be names: those within it."""
+    return frozenset(_NAME.findall(text))
 
 
 def is_foreign(claim: str, evidence: Sequence[Stated]) -> bool:

@@ -22,7 +22,7 @@ _PRONOUN = re.compile(r"its?|they|them|their|theirs|he|him|his|she|her", re.I)
 _EXPLETIVE = re.compile(
     r"\b(?:is|was|isn['’]t|would) it(?: be)?(?: really| even| still)? "
     r"(?:legal|illegal|ok|okay|possible|allowed|true|normal|necessary|wrong|fair)"
-    r"(?= to\b| that\b| if\b| when\b| \w+ing\b)"
+    r"(?: that\b|(?= to\b| if\b| when\b| \w+ing\b))"
     r"|\b(?:does|did|will|would) it (?:cost|take)(?= to\b)",
     re.I,
 )

@@ -19,7 +19,7 @@ from threading import Lock
 import numpy as np
 
 from assistant.chunking import plain_text
-from assistant.claims import Stated, disagreement, is_foreign
+from assistant.claims import Stated, disagreement, is_foreign, names_in
 from assistant.orders import is_order
 from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
@@ -131,6 +131,7 @@ class Evidence:
         # an order to the machine that reads it is evidence for nothing
         self.sentences = list(compress(self.sentences, usable))
         self._stated = [self._as_stated(i) for i in range(len(self.sentences))]
+        self._names = frozenset().union(*(names_in(stated.sentence) for stated in self._stated))
         self._rank = np.array(list(compress(rank, usable)), np.float32)
         nothing = np.zeros((0, vectors.embedder.dimension), np.float32)
         self._vectors: Vectors = np.vstack([nothing, *(vectors.of(result.chunk.text) for result in results)])[usable]
@@ -187,8 +188,9 @@ class Evidence:
             return []
         is_asked_for = float(self._similarities(plain_text(question))[best]) >= ASKED_FOR
         asked = question if is_asked_for else ""
-        stated = [self._stated[i] for i in chosen]
-        return [] if disagreement(claim, stated, asked) else [self.sentences[i] for i in chosen]
+        names = self._names | names_in(question)
+        broken = disagreement(claim, [self._stated[i] for i in chosen], asked, names)
+        return [] if broken else [self.sentences[i] for i in chosen]
 
     def _as_stated(self, i: int) -> Stated:
         sentence = self.sentences[i]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.claims import Stated, asks_what_it_is, defines, disagreement, numbered_names, speaks_of
+from assistant.claims import Stated, asks_what_it_is, defines, disagreement, names_in, numbered_names, speaks_of
 
 TELEGRAPH = Stated(
     "In 1895 Marconi sent signals over two kilometres, while Popov showed a receiver in Russia.",
@@ -72,6 +72,13 @@ def test_names_keep_their_places_in_other_words_too() -> None:
     assert disagreement("The young Simba was voiced by Thomas.", evidence) == ""
     wrong = "Broderick voiced young Simba, and Thomas was the speaking voice of adult Simba."
     assert disagreement(wrong, evidence) == "places"
+
+
+def test_a_name_at_the_beginning_is_one_where_it_is_known_to_be() -> None:
+    evidence = [Stated("GPT-4, a general model, was trained on text and images.", "Models", "")]
+    assert disagreement("Anthropic trained GPT-4.", evidence) == ""
+    assert names_in("Did Anthropic train GPT-4?") >= {"Anthropic"}
+    assert disagreement("Anthropic trained GPT-4.", evidence, names=names_in("Did Anthropic train GPT-4?")) == "name"
 
 
 def test_what_is_denied_is_the_same_thing() -> None:

@@ -52,6 +52,7 @@ def test_a_question_that_leans_takes_the_question_before_it_along(question: str)
         "Which companies train large language models today?",
         "Can a chatbot leak my company's secrets if I paste them in?",
         "Is it legal to train on copyrighted books in Germany?",
+        "Is it true that quantisation never costs quality?",
         "How much does it cost to train a big model, and why?",
         "How long would it take to read every book of a library?",
         "Would it be normal to see a graphics card with more memory run hot?",
