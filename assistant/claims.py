@@ -86,13 +86,13 @@ def disagreement(claim: str, evidence: Sequence[Stated], asked: str = "", names:
         names: words that are known to be names (see `names_in`); they are at the beginning of the claim, too.
     """
     # the rules tell a name by its capital, which any first word has
-    claim = f"So, {claim}" if claim.split(maxsplit=1)[0].rstrip(",:") in names else claim
+    claim = f"So, {claim}" if _bare(claim.split(maxsplit=1)[0].rstrip(",:")) in names else claim
     return next((name for name, holds in RULES.items() if not holds(claim, evidence, asked)), "")
 
 
 def names_in(text: str) -> frozenset[str]:
-    """The words of a sentence that its capitals show to be names: those within it."""
-    return frozenset(_NAME.findall(text))
+    """The words of a sentence that its capitals show to be names, those within it: in lower case, without "'s"."""
+    return frozenset(map(_bare, _NAME.findall(text)))
 
 
 def is_foreign(claim: str, evidence: Sequence[Stated]) -> bool:

@@ -77,8 +77,10 @@ def test_names_keep_their_places_in_other_words_too() -> None:
 def test_a_name_at_the_beginning_is_one_where_it_is_known_to_be() -> None:
     evidence = [Stated("GPT-4, a general model, was trained on text and images.", "Models", "")]
     assert disagreement("Anthropic trained GPT-4.", evidence) == ""
-    assert names_in("Did Anthropic train GPT-4?") >= {"Anthropic"}
-    assert disagreement("Anthropic trained GPT-4.", evidence, names=names_in("Did Anthropic train GPT-4?")) == "name"
+    names = names_in("Did Anthropic’s people train GPT-4?")
+    assert names == {"anthropic", "gpt-4"}
+    assert disagreement("Anthropic trained GPT-4.", evidence, names=names) == "name"
+    assert disagreement("Anthropic's model is GPT-4.", evidence, names=names) == "name"
 
 
 def test_what_is_denied_is_the_same_thing() -> None:
