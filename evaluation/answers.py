@@ -36,7 +36,7 @@ from assistant.prompting import build_messages
 from assistant.retrieval import Retriever
 from assistant.settings import Settings
 from assistant.types import Message
-from evaluation.data import FOLDER, Query, open_corpus, read_queries
+from evaluation.data import Query, gold_answers, open_corpus, read_queries
 from evaluation.likelihood import log_probability
 from evaluation.statistics import RESULTS, interval, keep, show
 
@@ -68,9 +68,10 @@ def _measured(metric: str, points: Sequence[str], settings: Settings, limit: int
     if not isinstance(assistant.model, LlamaModel):
         raise ModelError(f"{assistant.model.name} keeps no passages: set ASSISTANT_MODEL to one that llama.cpp runs.")
     kept = KeptAnswers(RESULTS / "answers_kept.jsonl", assistant.model)
+    gold = gold_answers("nq")
     rows: list[dict[str, Any]] = []
     for query in read_queries("nq", limit):
-        rows.append(_row(kept, assistant, points, query, len(rows) < LIKELIHOODS))
+        rows.append(_row(kept, assistant, points, query, gold[query.identifier], len(rows) < LIKELIHOODS))
     result = {"model": assistant.model.name, "set": "nq", "seed": seed, **_summary(rows, points, seed), "rows": rows}
     path = keep(metric, result)
     for name in points:
@@ -122,7 +123,12 @@ class KeptAnswers:
 
 
 def _row(
-    kept: KeptAnswers, assistant: Assistant, points: Sequence[str], query: Query, with_likelihood: bool
+    kept: KeptAnswers,
+    assistant: Assistant,
+    points: Sequence[str],
+    query: Query,
+    gold: Sequence[str],
+    with_likelihood: bool,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"id": query.identifier, "question": query.text}
     reference = ""
@@ -133,7 +139,7 @@ def _row(
             messages = unmarked(messages)
         row[name] = kept.answered(messages)
         reference = reference or row[name]["answer"]
-        row[name]["right"] = is_right(row[name]["answer"], _gold()[query.identifier])
+        row[name]["right"] = is_right(row[name]["answer"], gold)
         if with_likelihood and reference:
             row[name]["log_probability"] = kept.likelihood(messages, reference)
     verdicts = " ".join(f"{row[name]['right']:d}" for name in points)
@@ -166,11 +172,6 @@ def is_right(text: str, gold: Sequence[str]) -> bool:
 def _normalised(text: str) -> str:
     kept = "".join(character for character in text.lower() if character not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", kept).split())
-
-
-def _gold() -> dict[str, list[str]]:
-    lines = (FOLDER / "data" / "nq" / "queries.jsonl").read_text(encoding="utf-8").splitlines()
-    return {row["_id"]: row["answers"] for row in map(json.loads, lines)}
 
 
 def _summary(rows: Sequence[dict[str, Any]], points: Sequence[str], seed: int) -> dict[str, Any]:

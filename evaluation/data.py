@@ -82,6 +82,11 @@ def read_queries(name: str, limit: int = 600) -> list[Query]:
     return [Query(row["_id"], row["text"], _conversation(row), relevant[row["_id"]]) for row in answerable[:limit]]
 
 
+def gold_answers(name: str) -> dict[str, list[str]]:
+    """The gold answers to each question of nq or clapnq, by its identifier."""
+    return {row["_id"]: row["answers"] for row in _rows(FOLDER / "data" / name / "queries.jsonl")}
+
+
 def read_unanswerable(name: str) -> list[Query]:
     """The questions of clapnq or mtrag_un that no passage answers, by identifier."""
     rows = _rows(FOLDER / "data" / name / "queries.jsonl")

@@ -19,7 +19,7 @@ from assistant.prompting import SYSTEM
 from assistant.retrieval import Retriever
 from assistant.types import Answer, Citation, Message, Passage, Timings
 from assistant.words import numbers, stems
-from evaluation import injection, planting, speed, ways
+from evaluation import injection, plain, planting, speed, ways
 from evaluation.answers import KeptAnswers, is_right, unmarked
 from evaluation.citations import Check, summary
 from evaluation.data import OWN, Answered, read_questions
@@ -151,6 +151,20 @@ def test_what_the_model_writes_is_likelier_than_what_it_does_not(smol: LlamaMode
     assert other < own < 0
     # one passage stands where it was computed, so that nothing is lost by splicing
     assert log_probability(smol, unmarked(ASKED), answer) == pytest.approx(own, abs=0.05)
+
+
+def test_recall_counts_words_in_their_order() -> None:
+    gold = "Bread bakes for forty minutes."
+    assert plain.recall("They say: bread bakes, in most ovens, for forty minutes.", gold) == 1.0
+    assert plain.recall("Minutes forty for bakes bread", gold) == pytest.approx(1 / 5)
+    assert plain.recall("", gold) == 0.0
+
+
+def test_the_plain_baseline_reads_its_prompt_from_beginning_to_end() -> None:
+    asked = plain.plain_prompt("How long?", ["- Bread: forty minutes", "- Tea: three minutes"])
+    assert [message.role for message in asked] == ["system", "user"]
+    assert unmarked(asked) == asked
+    assert str(asked[1].pieces[0]).endswith("Tea: three minutes\n\nQuestion: How long?")
 
 
 def test_an_answer_is_kept_by_its_prompt(smol: LlamaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
