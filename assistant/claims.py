@@ -97,7 +97,7 @@ def names_in(text: str) -> frozenset[str]:
 
 def is_foreign(claim: str, evidence: Sequence[Stated]) -> bool:
     """Whether ``claim`` tells a number or a name that stands nowhere in the evidence."""
-    return not (numbers(claim) <= numbers(_all_text(evidence)) and _names(claim, evidence))
+    return not (numbers(claim) <= numbers(_all_text(evidence)) and _names(claim, evidence, ""))
 
 
 def asks_what_it_is(question: str) -> bool:
@@ -151,7 +151,7 @@ def _with_subject(stated: Stated) -> str:
     return f"{before} {stated.sentence} {stated.headings}"
 
 
-def _names(claim: str, evidence: Sequence[Stated], _: str = "") -> bool:
+def _names(claim: str, evidence: Sequence[Stated], _: str) -> bool:
     """Every name stands in the evidence, its headings, or the sentence before, which "he" and "it" point to."""
     text = _all_text(evidence)
     known = set(stems(text))

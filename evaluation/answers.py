@@ -35,7 +35,7 @@ from assistant.progress import ProgressBar
 from assistant.prompting import build_messages
 from assistant.retrieval import Retriever
 from assistant.settings import Settings
-from assistant.types import Message
+from assistant.types import LanguageModel, Message
 from evaluation.data import Query, gold_answers, open_corpus, read_queries
 from evaluation.likelihood import log_probability
 from evaluation.statistics import RESULTS, interval, keep, show
@@ -65,9 +65,7 @@ def _measured(metric: str, points: Sequence[str], settings: Settings, limit: int
     settings = open_corpus(settings)
     with ProgressBar() as bar:
         assistant = Assistant.from_settings(settings, bar.show)
-    if not isinstance(assistant.model, LlamaModel):
-        raise ModelError(f"{assistant.model.name} keeps no passages: set ASSISTANT_MODEL to one that llama.cpp runs.")
-    kept = KeptAnswers(RESULTS / "answers_kept.jsonl", assistant.model)
+    kept = kept_answers(assistant.model)
     gold = gold_answers("nq")
     rows: list[dict[str, Any]] = []
     for query in read_queries("nq", limit):
@@ -120,6 +118,17 @@ class KeptAnswers:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self._rows[key]) + "\n")
         return {name: value for name, value in self._rows[key].items() if name != "key"}
+
+
+def kept_answers(model: LanguageModel) -> KeptAnswers:
+    """Those of this model, in the file that all measurements share.
+
+    Raises:
+        ModelError: the model does not run on llama.cpp.
+    """
+    if not isinstance(model, LlamaModel):
+        raise ModelError(f"{model.name} keeps no passages: set ASSISTANT_MODEL to one that llama.cpp runs.")
+    return KeptAnswers(RESULTS / "answers_kept.jsonl", model)
 
 
 def _row(

@@ -95,11 +95,16 @@ def read_unanswerable(name: str) -> list[Query]:
     return [Query(row["_id"], row["text"], _conversation(row), {}) for row in some]
 
 
+def read_corpus(name: str) -> list[dict[str, Any]]:
+    """The passages of a set, each with its ``_id``, ``title`` and ``text``."""
+    return _rows(FOLDER / "data" / name / "corpus.jsonl")
+
+
 def write_corpus(folder: Path, wanted: Collection[str] = (), others: int | None = None) -> None:
     """All three corpora as one knowledge folder of Markdown files; or those ``wanted`` and the first others of each."""
     for name in SETS:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        for number, row in enumerate(_rows(FOLDER / "data" / name / "corpus.jsonl")):
+        for number, row in enumerate(read_corpus(name)):
             if others is not None and number >= others and file_name(name, row["_id"]) not in wanted:
                 continue
             heading = f"# {row['title']}\n\n" if row["title"] else ""

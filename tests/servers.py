@@ -129,17 +129,24 @@ def free_port() -> int:
         return port
 
 
-def wait_until_ready(client: httpx.Client, process: subprocess.Popen[Any]) -> None:
-    """Wait until a server that was just started can be asked."""
+def wait_until_ready(client: httpx.Client, process: subprocess.Popen[Any], or_at: str = "ready") -> list[str]:
+    """Wait until a server that was just started can be asked, or says that it is at a step which begins so.
+
+    Returns what it said that it was doing until then.
+    """
+    steps: list[str] = []
     said = "it was not asked"
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         try:
             health = client.get("/healthz")
             if health.status_code == 200:
-                return
+                return steps
             said = health.text
+            steps.append(health.json()["step"])
+            if steps[-1].startswith(or_at):
+                return steps
         except httpx.TransportError as error:
             said = repr(error)  # it does not listen yet
         time.sleep(0.2)
-    pytest.fail(f"The server did not become ready: {said}")
+    pytest.fail(f"The server did not become {or_at}: {said}")

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +42,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def space(folder: Path, home: Path, hub: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]]]:
+def space(folder: Path, home: Path, hub: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
     port = free_port()
     environment = {
         "PATH": os.environ["PATH"],
@@ -56,17 +55,13 @@ def space(folder: Path, home: Path, hub: str) -> Iterator[tuple[httpx.Client, su
         "ASSISTANT_MODEL": MODEL.name,
         "ASSISTANT_PORT": str(port),
     }
-    process = subprocess.Popen(
-        [sys.executable, "app.py"], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST}, timeout=120) as client:
             yield client, process
     finally:
         process.kill()
         process.wait(10)
-        process.stderr.close()
 
 
 def home_with_preloaded_weights(folder: Path, weights: Path) -> Path:
@@ -79,25 +74,11 @@ def home_with_preloaded_weights(folder: Path, weights: Path) -> Path:
     return folder
 
 
-def _steps_until(client: httpx.Client, process: subprocess.Popen[str], step: str) -> list[str]:
-    """What the server says that it is doing, until this."""
-    steps = [""]
-    while not steps[-1].startswith(step):
-        assert process.poll() is None
-        time.sleep(0.2)
-        try:
-            health = client.get("/healthz")
-        except httpx.TransportError:
-            continue  # it does not listen yet
-        assert health.status_code == 503
-        steps.append(health.json()["step"])
-    return steps[1:]
-
-
 def test_it_starts_by_itself_and_answers_in_the_hubs_frame(pushed: Path, weights_cache: Path, tmp_path: Path) -> None:
     hub = Hub((weights_cache / "weights" / MODEL.file).read_bytes())
     with hub_server(hub) as address, space(pushed, tmp_path, address) as (client, process):
-        steps = _steps_until(client, process, "Indexing")
+        steps = wait_until_ready(client, process, "Indexing")
+        assert steps[-1].startswith("Indexing")
         # the page is there before the answers are, and stands in the hub's frame
         page = client.get("/")
         assert page.status_code == 200

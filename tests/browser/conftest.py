@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.conftest import ROOT
-from tests.servers import free_port, serving
+from tests.servers import free_port, serving, wait_until_ready
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DEMO = Path(__file__).parent / "demo"
@@ -79,20 +78,10 @@ def site(
     }
     process = subprocess.Popen([sys.executable, str(ROOT / "app.py")], cwd=ROOT, env=variables)
     address = f"http://127.0.0.1:{port}"
-    steps = set()
     try:
-        deadline = time.monotonic() + 180
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                health = httpx.get(f"{address}/healthz", timeout=2).json()
-            except httpx.HTTPError:
-                time.sleep(0.2)
-                continue
-            if health["status"] == "ready":
-                break
-            steps.add(health["step"].split(":")[0])
-            time.sleep(0.2)
-        yield address, cache, " ".join(steps)
+        with httpx.Client(base_url=address, timeout=60) as client:
+            steps = wait_until_ready(client, process)
+        yield address, cache, " ".join({step.split(":")[0] for step in steps})
     finally:
         process.terminate()
         process.wait(20)
