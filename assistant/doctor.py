@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def examine(settings: Settings) -> list[Finding]:
         _model,
         _states,
         _disk,
+        *([_space] if settings.on_spaces else []),
         _widget,
     )
     return [check(settings) for check in checks]
@@ -154,6 +156,18 @@ def _disk(settings: Settings) -> Finding:
     needed = weights.size * 2.1 / 1e9 if weights and missing else 0.1
     remedy = "" if free >= needed else f"Free {needed:.1f} GB, or choose another folder with ASSISTANT_CACHE."
     return Finding("disk", free >= needed, f"{free:.0f} GB free for {settings.cache}", remedy)
+
+
+def _space(settings: Settings) -> Finding:
+    """Which hardware the Space has, and what that kind needs."""
+    if not settings.on_zero_gpu:
+        return Finding("space", True, "on a CPU; the disk is lost at each restart, and filled again by itself")
+    torch = tuple(map(int, version("torch").split(".")[:2]))
+    detail = f"on ZeroGPU, with torch {version('torch')}"
+    if importlib.util.find_spec("spaces") is None:
+        return Finding("space", False, f"{detail}, without the package spaces", "Add spaces to requirements.txt.")
+    works = (2, 8) <= torch <= (2, 11)
+    return Finding("space", works, detail, "" if works else "Pin torch>=2.8,<2.12 in requirements.txt.")
 
 
 def _widget(_: Settings) -> Finding:

@@ -62,6 +62,7 @@ class Settings:
     metrics: bool = False
     log: bool = False
     on_spaces: bool = False
+    on_zero_gpu: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, folder: Path = Path()) -> Settings:
@@ -82,7 +83,8 @@ class Settings:
                 raise SettingsError(f"{file} is not UTF-8: save it again as UTF-8.") from None
             environment = {**{name: value or "" for name, value in written.items()}, **os.environ}
         on_spaces = environment.get("SYSTEM") == "spaces"
-        values: dict[str, Any] = {"on_spaces": on_spaces}
+        on_zero_gpu = environment.get("SPACES_ZERO_GPU", "").lower() in {"1", "t", "true"}
+        values: dict[str, Any] = {"on_spaces": on_spaces, "on_zero_gpu": on_zero_gpu}
         if on_spaces:
             # the hub's proxy reaches the app from outside its container, and names who asks; everybody may
             values |= {"host": "0.0.0.0", "proxies": 1, "questions_a_minute": 10, "questions_a_day": 300, "log": True}
@@ -252,4 +254,4 @@ PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 """How each variable is read, and what an error says is accepted."""
 
-assert set(PARSERS) == {field.name for field in fields(Settings)} - {"on_spaces"}
+assert set(PARSERS) == {field.name for field in fields(Settings)} - {"on_spaces", "on_zero_gpu"}

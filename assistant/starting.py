@@ -13,6 +13,7 @@ from assistant.answering import Assistant
 from assistant.embedding import SentenceEmbedder
 from assistant.errors import AssistantError
 from assistant.indexing import build
+from assistant.models import zero_gpu
 from assistant.reading import ReadAhead
 from assistant.settings import Settings
 from assistant.types import Progress
@@ -23,6 +24,9 @@ class Preparation:
 
     Args:
         on_progress: called with every state, for the terminal.
+
+    Raises:
+        ModelError: on a ZeroGPU Space, the hub's package is missing. Make this object before Gradio is imported there.
     """
 
     def __init__(self, settings: Settings, on_progress: Callable[[Progress], None]) -> None:
@@ -34,6 +38,8 @@ class Preparation:
         self.error: AssistantError | None = None
         self.done = Event()
         """Set when `assistant` or `error` is there."""
+        if settings.on_zero_gpu:
+            zero_gpu.announce()
 
     def start(self) -> None:
         """Begin, in a thread of its own."""

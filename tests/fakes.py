@@ -1,10 +1,12 @@
-"""Stand-ins for unit tests, good enough to rank: an embedder that hashes words, a model that says what it is told."""
+"""Stand-ins for unit tests, good enough to rank: an embedder that hashes words, a model that says what it is told,
+and one that runs on transformers and was never trained."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from threading import Event
 
 import numpy as np
@@ -13,6 +15,8 @@ from assistant.types import Message, Token, Vectors
 from assistant.words import stems
 
 DIMENSION = 256
+CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+CHAT += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 
 
 class HashEmbedder:
@@ -70,3 +74,32 @@ class ScriptedModel:
 
     def close(self) -> None:
         pass
+
+
+def make_transformer(folder: Path, positions: int) -> None:
+    """A Llama of 60,000 parameters with random weights and a tokenizer of single bytes, saved in ``folder``."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+
+    set_seed(0)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", additional_special_tokens=["<|im_start|>"]
+    )
+    fast.chat_template = CHAT
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=positions,
+        eos_token_id=fast.eos_token_id,
+        bos_token_id=None,
+        pad_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    fast.save_pretrained(folder)

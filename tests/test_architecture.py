@@ -36,7 +36,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """A module imports from layers below its own. Within a package of one layer, `INSIDE` has the order."""
 
 INSIDE = {
-    "assistant.models": ("engines", "llama remote torch_model weights", "batching", "sequences states template"),
+    "assistant.models": (
+        "engines",
+        "llama remote torch_model weights",
+        "batching",
+        "sequences states template zero_gpu",
+    ),
     "assistant.web": ("server", "mcp", "api chat", "embed", "guard routes", "line limits rendering", "monitor"),
 }
 

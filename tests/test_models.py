@@ -20,9 +20,7 @@ from assistant.models.torch_model import TransformersModel
 from assistant.models.weights import TABLE
 from assistant.settings import Settings
 from assistant.types import LanguageModel, Message, Passage, Progress
-
-CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-CHAT += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+from tests.fakes import make_transformer
 
 
 def _no_progress(_: Progress) -> None:
@@ -46,33 +44,8 @@ def smol(weights_cache: Path) -> Iterator[LlamaModel]:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TransformersModel:
-    """A Llama of 60,000 parameters with random weights and a tokenizer of single bytes, made here and saved."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
-
-    set_seed(0)
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", additional_special_tokens=["<|im_start|>"]
-    )
-    fast.chat_template = CHAT
-    config = LlamaConfig(
-        vocab_size=len(fast),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=512,
-        eos_token_id=fast.eos_token_id,
-        bos_token_id=None,
-        pad_token_id=None,
-    )
     folder = tmp_path_factory.mktemp("tiny")
-    LlamaForCausalLM(config).save_pretrained(folder)
-    fast.save_pretrained(folder)
+    make_transformer(folder, positions=512)
     return TransformersModel(str(folder), "tiny")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from assistant import hub
 from assistant.errors import ModelError
+from assistant.models import zero_gpu
 from assistant.models.remote import RemoteModel
 from assistant.models.states import StateStore
 from assistant.models.weights import TABLE, Weights, fetch
@@ -30,7 +31,7 @@ def load_model(settings: Settings, progress: Callable[[Progress], None]) -> Lang
         return RemoteModel(name, settings.model_name, settings.model_key)
     weights = TABLE.get(name)
     if weights and _use_gpu(weights):
-        return _transformers(weights.original, name, progress)
+        return _transformers(weights.original, name, settings, progress)
     if weights:
         return _llama(fetch(weights, settings.cache, progress), name, settings, progress)
     if name.lower().endswith(".gguf"):
@@ -39,7 +40,7 @@ def load_model(settings: Settings, progress: Callable[[Progress], None]) -> Lang
             raise ModelError(f"ASSISTANT_MODEL is {name}, but there is no such file: check the path.")
         return _llama(path, path.stem, settings, progress)
     if Path(name).is_dir() or "/" in name:
-        return _transformers(name, name, progress)
+        return _transformers(name, name, settings, progress)
     raise ModelError(
         f"ASSISTANT_MODEL is {name}, which is no known model: use {', '.join(TABLE)}, a .gguf file, a folder, "
         "a hub id or an address."
@@ -53,12 +54,12 @@ def _llama(path: Path, name: str, settings: Settings, progress: Callable[[Progre
     return LlamaModel(path, name, settings.thread_count, StateStore(settings.states, settings.state_bytes))
 
 
-def _transformers(location: str, name: str, progress: Callable[[Progress], None]) -> LanguageModel:
+def _transformers(location: str, name: str, settings: Settings, progress: Callable[[Progress], None]) -> LanguageModel:
     from assistant.models.torch_model import TransformersModel
 
     progress(Progress(f"Loading {name}"))
     here = Path(location).is_dir() or not hub.answers(location)
-    return TransformersModel(location, name, local_files_only=here)
+    return TransformersModel(location, name, here, zero_gpu.lent if settings.on_zero_gpu else None)
 
 
 def _use_gpu(weights: Weights) -> bool:

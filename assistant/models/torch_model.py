@@ -1,18 +1,20 @@
 """The GPU engine: transformers and torch, from a hub id or a local folder; it runs on a CPU too, slowly.
 
-One question at a time, greedy. No code that comes with a model is run. The engine knows nothing of documents or
-citations.
+One question at a time, greedy. No code that comes with a model is run. Where the GPU is in another process, only
+numbers go there and come back. The engine knows nothing of documents or citations.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from threading import Event, Lock
 from typing import Any
 
 from assistant.errors import ModelError
 from assistant.models.template import render
+from assistant.models.zero_gpu import Task
 from assistant.types import Message, Role, Token
 
 CONTEXT_TOKENS = 8192
@@ -25,25 +27,27 @@ class TransformersModel:
         location: a hub id, or a folder with a model and its tokenizer.
         name: what the model is called to people.
         local_files_only: whether the hub is left alone, and only what is on this machine is used.
+        lent: makes of a `Task` one that runs on a GPU of another process; none, and the device is this process's.
 
     Raises:
         ModelError: the model cannot be found or loaded, or has no chat template.
     """
 
-    def __init__(self, location: str, name: str, local_files_only: bool = False) -> None:
+    def __init__(
+        self, location: str, name: str, local_files_only: bool = False, lent: Callable[[Task], Task] | None = None
+    ) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.name = name
         self._torch = torch
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(
                 location, trust_remote_code=False, local_files_only=local_files_only
             )
             model: Any = AutoModelForCausalLM.from_pretrained(
                 location,
-                dtype=torch.bfloat16 if self._device == "cuda" else torch.float32,
+                dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
                 trust_remote_code=False,
                 use_safetensors=True,
                 local_files_only=local_files_only,
@@ -56,11 +60,15 @@ class TransformersModel:
             ) from error
         if not self._tokenizer.chat_template:
             raise ModelError(f"The model {name} has no chat template: choose one that was trained to chat.")
-        self._model = model.to(self._device).eval()
+        self._model = model.eval()
         limit = int(getattr(self._model.config, "max_position_embeddings", CONTEXT_TOKENS))
         self.context_tokens = min(CONTEXT_TOKENS, limit)
         self._ends = _ends(self._model, self._tokenizer)
         self._lock = Lock()
+        self._generated: Task = lent(self._generate) if lent else self._generate
+        self._compared: Task = lent(self._compare) if lent else self._compare
+        if not lent:
+            self._device()
 
     def count(self, text: str) -> int:
         """Tokens in ``text``, taken as plain text."""
@@ -78,16 +86,14 @@ class TransformersModel:
                 f"A prompt of {len(prompt)} tokens and an answer of {max_tokens} do not fit the "
                 f"{self.context_tokens} tokens of {self.name}: ask a shorter question."
             )
-        with self._lock:
-            yield from self._decode(prompt, max_tokens, stop)
+        with self._lock, closing(self._generated(prompt, max_tokens)) as tokens:
+            yield from self._texts(tokens, len(prompt), stop)
 
     def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
         """Whether the model would rather begin its answer with ``text``, whose logit is raised by ``lead``."""
         first, second = (self._tokens(some, is_template=False)[0] for some in (text, other))
-        with self._lock, self._torch.inference_mode():
-            tokens = self._torch.tensor([self._prompt(messages)], device=self._device)
-            logits = self._model(input_ids=tokens).logits[0, -1]
-        return bool(logits[first] + lead > logits[second])
+        with self._lock:
+            return bool(sum(self._compared(self._prompt(messages), first, second, lead)))
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """This engine keeps nothing: a GPU reads a prompt in less time than a state would take to come from disk."""
@@ -97,24 +103,41 @@ class TransformersModel:
         parts = render(messages, self._filled)
         return [token for part in parts for token in self._tokens(part.text, part.is_template)]
 
-    def _decode(self, prompt: list[int], max_tokens: int, stop: Event) -> Iterator[Token]:
+    def _texts(self, tokens: Iterator[int], prompt_tokens: int, stop: Event) -> Iterator[Token]:
         answer: list[int] = []
-        shown, memory = "", self._memory()
-        unread = prompt
-        while len(answer) < max_tokens and not stop.is_set():
-            with self._torch.inference_mode():
-                tokens = self._torch.tensor([unread], device=self._device)
-                output = self._model(input_ids=tokens, use_cache=True, **memory)
-            token = int(output.logits[0, -1].argmax())
-            if token in self._ends:
-                return
+        shown = ""
+        while not stop.is_set() and (token := next(tokens, None)) is not None:
             answer.append(token)
-            unread = [token]
             text = self._tokenizer.decode(answer, skip_special_tokens=True)
             # a character may need several tokens; until the last has come it shows as U+FFFD
             grown = text[len(shown) :] if not text.endswith("\ufffd") else ""
             shown += grown
-            yield Token(grown, len(prompt), 0)
+            yield Token(grown, prompt_tokens, 0)
+
+    def _generate(self, prompt: list[int], max_tokens: int) -> Generator[int, None, None]:
+        """A `Task`: the tokens of an answer, until its end."""
+        device, memory = self._device(), self._memory()
+        unread = prompt
+        for _ in range(max_tokens):
+            with self._torch.inference_mode():
+                output = self._model(input_ids=self._torch.tensor([unread], device=device), use_cache=True, **memory)
+            token = int(output.logits[0, -1].argmax())
+            if token in self._ends:
+                return
+            unread = [token]
+            yield token
+
+    def _compare(self, prompt: list[int], first: int, second: int, lead: float) -> Generator[int, None, None]:
+        """A `Task`: one number, 1 where token ``first``, raised by ``lead``, comes before ``second``, or else 0."""
+        with self._torch.inference_mode():
+            logits = self._model(input_ids=self._torch.tensor([prompt], device=self._device())).logits[0, -1]
+        yield int(logits[first] + lead > logits[second])
+
+    def _device(self) -> str:
+        """Where the model is now: on the GPU, if the process that asks has one."""
+        device = "cuda" if self._torch.cuda.is_available() else "cpu"
+        self._model.to(device)
+        return device
 
     def _memory(self) -> dict[str, Any]:
         """A new memory, under the name that this version of transformers has for it."""

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from contextvars import copy_context
 from threading import Event
 
 from assistant.errors import QuestionError
@@ -123,7 +124,8 @@ async def _in_thread(events: Iterator[AnswerEvent], stop: Event) -> AsyncGenerat
         except Exception as error:
             loop.call_soon_threadsafe(queue.put_nowait, error)
 
-    worker = loop.run_in_executor(_WORKERS, work)
+    # who asks is known to Gradio by the context, and to a lent GPU's share of the day by Gradio
+    worker = loop.run_in_executor(_WORKERS, copy_context().run, work)
     try:
         while (item := await queue.get()) is not None:
             if isinstance(item, Exception):
