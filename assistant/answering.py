@@ -23,7 +23,7 @@ from assistant.index import KnowledgeIndex
 from assistant.intents import Intent, intent, reply
 from assistant.models.engines import load_model
 from assistant.pointing import points_at_nothing
-from assistant.prompting import ANSWER_TOKENS, NO, NOT_FOUND, YES, build_look, build_messages
+from assistant.prompting import ANSWER_TOKENS, NO, YES, build_look, build_messages
 from assistant.retrieval import Retriever
 from assistant.sentences import SentenceBuffer
 from assistant.settings import Settings
@@ -67,6 +67,8 @@ OPENING_SIMILARITY = 0.72
 """How near to a question that stands alone a sentence must be to open the answer, before the model reads anything."""
 LOOK_LEAD = 0.25
 """By how much, in logits, the model must prefer "yes" when it is asked whether a passage answers."""
+_NOT_FOUND = re.compile(r"(?:[\w']+ ){0,4}not?(?: \w+){0,2} in the (?:documents|passages)", re.IGNORECASE)
+"""`NOT_FOUND`, and what models make of it: "It is not in the documents", "No in the documents"."""
 
 
 def open_retriever(settings: Settings) -> Retriever:
@@ -363,5 +365,5 @@ def _unmarked(pair: tuple[str, str]) -> tuple[str, str]:
 
 
 def _says_not_found(sentence: str) -> bool:
-    """Whether the model says that the passages do not answer, in the words it was given."""
-    return sentence.strip(" .*\"'").lower() == NOT_FOUND.strip(" .").lower()
+    """Whether the model says that the passages do not answer, in the words it was given or nearly so."""
+    return bool(_NOT_FOUND.fullmatch(sentence.strip(" .*\"'")))

@@ -227,6 +227,9 @@ def test_an_unrelated_question_is_refused_without_asking_the_model(make: Make, q
         "Not in the documents",
         " **Not in the documents.** ",
         '"Not in the documents."',
+        "It is not in the documents.",
+        "No in the documents.",
+        "The answer is not given in the passages.",
         "not in the documents.",
         f"Not in the documents. {TRUE}",
         "Tomatoes dislike rain. Not in the documents.",
@@ -238,6 +241,7 @@ def test_when_the_model_finds_nothing_the_documents_are_quoted(make: Make, knowl
     assert len(model.prompts) == 1
     assert not answer.refused
     assert answer.text.startswith(f"{TRUE} [1]")
+    assert answer.withheld == said.count("dislike"), "that nothing was found is no sentence to be shown or withheld"
     verbatim(answer, knowledge)
 
 
