@@ -22,7 +22,17 @@ from assistant.feedback import FeedbackStore
 from assistant.progress import describe
 from assistant.settings import Settings
 from assistant.starting import Preparation
-from assistant.types import Answer, Citation, Conversation, Finished, Found, SearchResult, Sentence, Turn
+from assistant.types import (
+    Answer,
+    AnswerEvent,
+    Citation,
+    Conversation,
+    Finished,
+    Found,
+    SearchResult,
+    Sentence,
+    Turn,
+)
 from assistant.web.limits import TOO_MANY, Limits
 from assistant.web.line import WAITING, Line
 from assistant.web.rendering import (
@@ -195,22 +205,12 @@ class ChatPage:
             return
         try:
             yield "*Looking in the documents …*", NO_SOURCES
-            text, citations, results, searched = "", tuple[Citation, ...](), tuple[SearchResult, ...](), ""
+            growing = _Growing(question)
             answering = self._line.answering(assistant.stream(question, conversation, stop), stop)
             async with aclosing(answering) as events:
                 async for event in events:
-                    if isinstance(event, Found):
-                        if not results and event.query != question.strip():
-                            searched = searched_html(event.query)
-                        results += event.results
-                        if not text:
-                            yield f"*Reading {len(results)} passages …*", searched or NO_SOURCES
-                    elif isinstance(event, Sentence):
-                        text += linked(safe_markdown(event.text), event.citations)
-                        citations += event.citations
-                        yield text, searched + sources_html(citations, results)
-                    elif isinstance(event, Finished):
-                        yield _final(event.answer, text), searched + _sources(event.answer, results)
+                    if state := growing.after(event):
+                        yield state
         finally:
             stop.set()
             self._line.leave()
@@ -247,6 +247,33 @@ class ChatPage:
                 document = snapshot.document(path)
                 if document:
                     yield number, path, document.title, " ".join(document.text[start:end].split())
+
+
+class _Growing:
+    """An answer as the page shows it while it comes."""
+
+    def __init__(self, question: str) -> None:
+        self._question = question
+        self._text = self._searched = ""
+        self._citations: tuple[Citation, ...] = ()
+        self._results: tuple[SearchResult, ...] = ()
+
+    def after(self, event: AnswerEvent) -> tuple[str, str] | None:
+        """``(answer so far, sources so far)``; nothing where the page stays as it is."""
+        match event:
+            case Found():
+                if not self._results and event.query != self._question.strip():
+                    self._searched = searched_html(event.query)
+                self._results += event.results
+                if self._text:
+                    return None
+                return f"*Reading {len(self._results)} passages …*", self._searched or NO_SOURCES
+            case Sentence():
+                self._text += linked(safe_markdown(event.text), event.citations)
+                self._citations += event.citations
+                return self._text, self._searched + sources_html(self._citations, self._results)
+            case Finished():
+                return _final(event.answer, self._text), self._searched + _sources(event.answer, self._results)
 
 
 def _sources(answer: Answer, results: Sequence[SearchResult]) -> str:
