@@ -33,14 +33,15 @@ def make(knowledge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ma
     """Build the index of the knowledge folder as it is now, and an assistant whose model writes the script.
 
     Short answers are not filled up unless ``fewest`` asks for it; no sentence of the documents opens the answer unless
-    ``opening`` does.
+    ``opening`` or ``strength`` does.
     """
 
     def made(
-        script: str | Callable[[Sequence[Message]], str], fewest: int = 1, opening: float = 2.0
+        script: str | Callable[[Sequence[Message]], str], fewest: int = 1, opening: float = 2.0, strength: float = 9.0
     ) -> tuple[Assistant, ScriptedModel]:
         monkeypatch.setattr(answering, "FEWEST", fewest)
         monkeypatch.setattr(answering, "OPENING_SIMILARITY", opening)
+        monkeypatch.setattr(answering, "OPENING_STRENGTH", strength)
         embedder, model = HashEmbedder(), ScriptedModel(script)
         build(knowledge, tmp_path / "index", embedder)
         retriever = Retriever(KnowledgeIndex(tmp_path / "index", embedder.name), embedder)
@@ -119,6 +120,17 @@ def test_a_sentence_that_is_sure_to_answer_is_shown_before_the_model_reads(make:
     # what the model says again is not shown again, and not counted as unsupported
     assert (answer.text, answer.withheld) == (f"{TRUE} [1] {ALSO_TRUE} [2]", 0)
     verbatim(answer, knowledge)
+
+
+def test_where_the_passages_are_near_a_sentence_that_is_less_near_opens_the_answer(make: Make) -> None:
+    def first_sentence(strength: float) -> str:
+        assistant, model = make("Bananas grow in heaven.", FEWEST, strength=strength)
+        events = assistant.stream(QUESTION)
+        return next(event.text for event in events if isinstance(event, Sentence) and not model.prompts)
+
+    assert first_sentence(0.5) == f"{TRUE} [1]"
+    with pytest.raises(StopIteration):
+        first_sentence(9.0)
 
 
 def test_what_something_is_is_not_opened_with_a_date(make: Make, knowledge: Path) -> None:
