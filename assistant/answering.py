@@ -63,10 +63,9 @@ QUOTABLE, QUOTABLE_AGAINST = 1.0, 1.5
 they support; the second where it told numbers or names that are not theirs, as when the answer is not in them."""
 CHOICES = 4
 """Subjects that are named when a question leaves open which it means."""
-OPENING_SIMILARITY, OPENING_STRENGTH = 0.72, 1.35
-"""How near to a question that stands alone a sentence must be to open the answer, before the model reads anything.
-Where the passages are as near as the second (`Evidence.strength`), `QUOTE_SIMILARITY` will do: it will most likely be
-quoted anyway, seconds later."""
+OPENING_SIMILARITY, OPENING_STRENGTH = 0.72, QUOTABLE_AGAINST
+"""How near to a question that stands alone a sentence must be to open the answer, before the model reads anything;
+where the passages are so near that they will be quoted whatever the model writes, `QUOTE_SIMILARITY` will do."""
 LOOK_LEAD = 0.25
 """By how much, in logits, the model must prefer "yes" when it is asked whether a passage answers."""
 _NOT_FOUND = re.compile(r"(?:[\w']+ ){0,4}not?(?: \w+){0,2} in the (?:documents|passages)", re.IGNORECASE)
@@ -237,8 +236,8 @@ class _Run:
         """The sentence of the documents that a reader sees at once, before the model's, where one is sure to answer."""
         if self._query != self._question:
             return None
-        is_near = evidence.strength(self._query) >= OPENING_STRENGTH
-        bar = QUOTE_SIMILARITY if is_near else OPENING_SIMILARITY
+        will_be_quoted = evidence.strength(self._query) >= OPENING_STRENGTH
+        bar = QUOTE_SIMILARITY if will_be_quoted else OPENING_SIMILARITY
         # where it is asked what something is, a date will not do
         fits = defines if asks_what_it_is(self._question) else bool
         for near, cosine in evidence.nearest([self._query], fits=fits)[:1]:
