@@ -58,6 +58,7 @@ _DEFINES = re.compile(
     r"^(?!Whether\b)[^;:]{0,80}?\b"
     r"(?:(?:is|are) (?:an?|the|any|when|how|like|\w+ing)|means? (?:that|an?|the)|stands? for|refers? to)\b"
 )
+_DEFINED = re.compile(r"([^,;:]{1,60}?) (?:means? (?:that|an?|the)|(?:is|are) called|stands? for|refers? to)\b")
 _ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
 _LONG_NAME = re.compile(r"\b[A-Z][\w'’]+(?: [A-Z][\w'’]+)+")
 _DEGREE = re.compile(
@@ -209,9 +210,14 @@ def _degree(claim: str, evidence: Sequence[Stated], _: str) -> bool:
 
 
 def _subject(claim: str, evidence: Sequence[Stated], asked: str) -> bool:
-    """The evidence speaks of what the claim speaks of, or answers the question that this was taken from."""
+    """The evidence speaks of what the claim speaks of, or answers the question that this was taken from.
+
+    What is defined must stand in the evidence whole: "few-shot learning" and "zero-shot learning" share a word.
+    """
     if _POINTS_BACK.match(claim):
         return True
+    if defined := _DEFINED.match(claim):
+        return set(stems(defined[1])) <= set(stems(_all_text(evidence)))
     verb = _VERB.search(claim)
     words = set(stems(claim[: verb.start()] if verb else " ".join(claim.split()[:4])))
     return not words or len(words & set(stems(f"{_all_text(evidence)} {asked}"))) / len(words) >= SUBJECT_SHARE

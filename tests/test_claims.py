@@ -100,6 +100,16 @@ def test_a_subject_may_come_from_the_question_that_the_evidence_answers() -> Non
     assert disagreement(claim, evidence, "What are popular tools specially for writing software?") == ""
 
 
+def test_what_is_defined_must_be_what_the_evidence_defines() -> None:
+    few = Stated("Few-shot learning means that a model does a task after seeing a few examples.", "Learning", "")
+    asked = "What does zero-shot learning mean?"
+    zero = "Zero-shot learning means that a model does a task after seeing a few examples."
+    assert disagreement(zero, [few], asked) == "subject", "a subject that the question names will not do"
+    assert not disagreement(zero.replace("Zero", "Few"), [few], asked)
+    short = Stated("A large language model (LLM) is trained on text.", "Language models", "")
+    assert not disagreement("An LLM stands for a large language model.", [short], asked)
+
+
 def test_a_sentence_speaks_of_what_a_question_names() -> None:
     assert speaks_of("How many parameters has GPT-3?", MODELS)
     assert speaks_of("how many parameters does an AI model have", MODELS)
