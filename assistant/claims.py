@@ -58,7 +58,7 @@ _DEFINES = re.compile(
     r"^(?!Whether\b)[^;:]{0,80}?\b"
     r"(?:(?:is|are) (?:an?|the|any|when|how|like|\w+ing)|means? (?:that|an?|the)|stands? for|refers? to)\b"
 )
-_DEFINED = re.compile(r"([^,;:]{1,60}?) (?:means? (?:that|an?|the)|(?:is|are) called|stands? for|refers? to)\b")
+_DEFINED = re.compile(r"([^,;:]{1,60}?) (?:means? (?!of\b)|(?:is|are) called\b|stands? for\b|refers? to\b)")
 _ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
 _LONG_NAME = re.compile(r"\b[A-Z][\w'’]+(?: [A-Z][\w'’]+)+")
 _DEGREE = re.compile(

@@ -29,7 +29,12 @@ _EXPLETIVE = re.compile(
 _OPENING = re.compile(
     r"^\W*(and|but|or|so|also|then|what about|how about|why|why not|ok|okay|what else|more|else)\b", re.I
 )
-_DEFINITION = re.compile(r"^\W*(what|who)('s| is| are| was| were)\b|^\W*(define|explain|describe)\b", re.I)
+# "what is …", "what does … mean", "how do … work": such a question names what it is about, be it ever so short
+_NAMES_ITS_SUBJECT = re.compile(
+    r"^\W*(?:(?:what|who)(?:['’]?s| is| are| was| were)|define|explain|describe"
+    r"|(?:what|how|why) (?:do|does|did) (?!i\b|you\b|we\b|one\b|people\b))\b",
+    re.I,
+)
 _REFERENCE = re.compile(
     r"\b(it|its|they|them|their|theirs|this|that|these|those|he|him|his|she|her|such|same|one|ones|former|latter|"
     r"first|second|other|others|another|above|previous|earlier|there|instead|both|each)\b",
@@ -56,4 +61,4 @@ def leans(question: str) -> bool:
     plain = _EXPLETIVE.sub(" ", question)
     if _OPENING.search(plain) or any(_points_out(reference, plain) for reference in _REFERENCE.finditer(plain)):
         return True
-    return len(content_words(question)) <= SHORT and not _DEFINITION.search(question)
+    return len(content_words(question)) <= SHORT and not _NAMES_ITS_SUBJECT.search(question)

@@ -106,6 +106,7 @@ def test_what_is_defined_must_be_what_the_evidence_defines() -> None:
     zero = "Zero-shot learning means that a model does a task after seeing a few examples."
     assert disagreement(zero, [few], asked) == "subject", "a subject that the question names will not do"
     assert not disagreement(zero.replace("Zero", "Few"), [few], asked)
+    assert disagreement("Zero-shot learning means doing a task after seeing a few examples.", [few], asked) == "subject"
     short = Stated("A large language model (LLM) is trained on text.", "Language models", "")
     assert not disagreement("An LLM stands for a large language model.", [short], asked)
 

@@ -14,6 +14,8 @@ BEFORE = (Turn("user", "How do transformers work?"), Turn("assistant", "By atten
     "question",
     [
         "And for images?",
+        "What did they find?",
+        "How do you measure?",
         "But why?",
         "why not?",
         "What about language models?",
@@ -48,6 +50,9 @@ def test_a_question_that_leans_takes_the_question_before_it_along(question: str)
         "Who is Vaswani?",
         "Define hallucination",
         "Explain fine-tuning",
+        "what does zero shot mean",
+        "How do transformers work?",
+        "whats rag",
         "How do vision models learn from unlabelled pictures?",
         "Which companies train large language models today?",
         "Can a chatbot leak my company's secrets if I paste them in?",
