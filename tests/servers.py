@@ -27,6 +27,21 @@ class Hub:
         self.ranges: list[str | None] = []
 
 
+class Answering(BaseHTTPRequestHandler):
+    """What handlers of requests share: an answer of known length, and no log."""
+
+    def answer(self, status: int, body: bytes, kind: str = "application/octet-stream") -> None:
+        """Send this body, whole."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -90,11 +105,11 @@ def make_wheel(folder: Path, requirement: str, member: str, content: bytes) -> P
 def index_server(folder: Path, missing: set[str] | None = None) -> Iterator[str]:
     """A package index of the wheels in ``folder``; names in ``missing`` are not found."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_GET(self) -> None:
             parts = self.path.strip("/").split("/")
             if parts[0] == "files":
-                self._send((folder / parts[1]).read_bytes())
+                self.answer(200, (folder / parts[1]).read_bytes())
                 return
             project = parts[1] if len(parts) > 1 else ""
             wheels = [p for p in folder.glob("*.whl") if p.name.split("-")[0].replace("_", "-") == project]
@@ -105,17 +120,7 @@ def index_server(folder: Path, missing: set[str] | None = None) -> Iterator[str]
                 f'<a href="/files/{p.name}#sha256={hashlib.sha256(p.read_bytes()).hexdigest()}">{p.name}</a>'
                 for p in wheels
             )
-            self._send(f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode())
-
-        def _send(self, body: bytes) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html" if body.startswith(b"<!") else "application/octet-stream")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
+            self.answer(200, f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode(), "text/html")
 
     with serving(Handler) as address:
         yield f"{address}/simple/"

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,7 +24,7 @@ from assistant.models import zero_gpu
 from assistant.settings import Settings
 from tests.conftest import ROOT
 from tests.fakes import make_transformer
-from tests.servers import free_port, serving, wait_until_ready
+from tests.servers import Answering, free_port, serving, wait_until_ready
 
 LAUNCHER = """
 import runpy
@@ -54,24 +53,15 @@ class Lender:
 
 @contextmanager
 def lending(lender: Lender) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_POST(self) -> None:
             path = urlsplit(self.path)
             lender.asked.append((path.path, parse_qs(path.query)))
             if path.path == "/schedule" and not lender.has_one:
-                self._send(429, b'{"left": 3, "wait": "01:00:00"}')
+                self.answer(429, b'{"left": 3, "wait": "01:00:00"}', "application/json")
                 return
-            self._send(200, b'{"idle": true, "nvidiaIndex": 0, "nvidiaUUID": "GPU-0", "allowToken": "a-token"}')
-
-        def _send(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
+            one = b'{"idle": true, "nvidiaIndex": 0, "nvidiaUUID": "GPU-0", "allowToken": "a-token"}'
+            self.answer(200, one, "application/json")
 
     with serving(Handler) as address:
         yield address
