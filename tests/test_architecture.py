@@ -40,7 +40,7 @@ INSIDE = {
         "engines",
         "llama remote torch_model weights",
         "batching",
-        "sequences states template zero_gpu",
+        "growing sequences states template zero_gpu",
     ),
     "assistant.web": ("server", "mcp", "api chat", "embed", "guard routes", "line limits rendering", "monitor"),
 }

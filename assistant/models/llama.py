@@ -23,6 +23,7 @@ from threading import Event
 
 from assistant.errors import ModelError
 from assistant.models.batching import Batcher, Task, Work
+from assistant.models.growing import GrowingText
 from assistant.models.sequences import MEMORY_TOKENS, Sequences, Stretch
 from assistant.models.states import StateStore
 from assistant.models.template import render
@@ -89,15 +90,9 @@ class LlamaModel:
         """
         prompt = self._prompt(messages)
         size = len(prompt.tokens)
-        answer: list[int] = []
-        shown = ""
+        growing = GrowingText(self._sequences.text)
         for token, reused in self._tokens(prompt, max_tokens, stop):
-            answer.append(token)
-            text = self._sequences.text(answer)
-            # a character may need several tokens; until the last has come it shows as U+FFFD
-            grown = text[len(shown) :] if not text.endswith("\ufffd") else ""
-            shown += grown
-            yield Token(grown, size, reused)
+            yield Token(growing.add(token), size, reused)
 
     def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
         """Whether the model would rather begin its answer with ``text``, whose logit is raised by ``lead``.

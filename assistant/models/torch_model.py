@@ -13,6 +13,7 @@ from threading import Event, Lock
 from typing import Any
 
 from assistant.errors import ModelError
+from assistant.models.growing import GrowingText
 from assistant.models.template import render
 from assistant.models.zero_gpu import Task
 from assistant.types import Message, Role, Token
@@ -86,8 +87,10 @@ class TransformersModel:
                 f"A prompt of {len(prompt)} tokens and an answer of {max_tokens} do not fit the "
                 f"{self.context_tokens} tokens of {self.name}: ask a shorter question."
             )
+        growing = GrowingText(lambda answer: str(self._tokenizer.decode(answer, skip_special_tokens=True)))
         with self._lock, closing(self._generated(prompt, max_tokens)) as tokens:
-            yield from self._texts(tokens, len(prompt), stop)
+            while not stop.is_set() and (token := next(tokens, None)) is not None:
+                yield Token(growing.add(token), len(prompt), 0)
 
     def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
         """Whether the model would rather begin its answer with ``text``, whose logit is raised by ``lead``."""
@@ -102,17 +105,6 @@ class TransformersModel:
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
         parts = render(messages, self._filled)
         return [token for part in parts for token in self._tokens(part.text, part.is_template)]
-
-    def _texts(self, tokens: Iterator[int], prompt_tokens: int, stop: Event) -> Iterator[Token]:
-        answer: list[int] = []
-        shown = ""
-        while not stop.is_set() and (token := next(tokens, None)) is not None:
-            answer.append(token)
-            text = self._tokenizer.decode(answer, skip_special_tokens=True)
-            # a character may need several tokens; until the last has come it shows as U+FFFD
-            grown = text[len(shown) :] if not text.endswith("\ufffd") else ""
-            shown += grown
-            yield Token(grown, prompt_tokens, 0)
 
     def _generate(self, prompt: list[int], max_tokens: int) -> Generator[int, None, None]:
         """A `Task`: the tokens of an answer, until its end."""
