@@ -1,12 +1,15 @@
 """A ZeroGPU Space, imitated: the hub's own package `spaces`, and the service that lends GPUs as a server on loopback.
 
-What the package really does is done: a process is forked, and arguments and tokens are pickled. Only the steps that
-need a GPU are left out, so the model runs on the CPU of the forked process.
+What the package really does is done: a process is forked, and arguments and tokens are pickled. Where this machine has
+a GPU, that one is lent, and the forked process moves the model to it. Where it has none, only the steps that need one
+are left out, and the model runs on the CPU of the forked process.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,16 +31,28 @@ from tests.servers import Answering, free_port, serving, wait_until_ready
 
 LAUNCHER = """
 import runpy
+import sys
 import torch
 if torch.version.cuda is None:  # in a build without CUDA, three things are missing that the package reads
     torch.version.cuda, torch._C._cuda_init, torch.cuda._is_in_bad_fork = "12.8", None, bool
 import spaces.zero.torch as lent
 
-lent.init = lambda uuid: torch.set_num_threads(1)
-lent.move = lambda callback=None: None
+if sys.argv[1] == "none":
+    lent.init = lambda uuid: torch.set_num_threads(1)
+    lent.move = lambda callback=None: None
 runpy.run_path("app.py", run_name="__main__")
 """
 QUESTION = {"messages": [{"role": "user", "content": "How long does bread bake?"}]}
+
+
+def lent_gpu() -> str:
+    """The identifier of this machine's first GPU, or "none"."""
+    if not shutil.which("nvidia-smi"):
+        return "none"
+    listed = subprocess.run(
+        ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"], capture_output=True, text=True, check=False
+    )
+    return (listed.stdout.split() or ["none"])[0]
 
 
 class Lender:
@@ -46,6 +61,7 @@ class Lender:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, list[str]]]] = []
         self.has_one = True
+        self.gpu = lent_gpu()
 
     def times(self, name: str) -> int:
         return sum(asked == name for asked, _ in self.asked)
@@ -60,8 +76,8 @@ def lending(lender: Lender) -> Iterator[str]:
             if path.path == "/schedule" and not lender.has_one:
                 self.answer(429, b'{"left": 3, "wait": "01:00:00"}', "application/json")
                 return
-            one = b'{"idle": true, "nvidiaIndex": 0, "nvidiaUUID": "GPU-0", "allowToken": "a-token"}'
-            self.answer(200, one, "application/json")
+            one = {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": lender.gpu, "allowToken": "a-token"}
+            self.answer(200, json.dumps(one).encode(), "application/json")
 
     with serving(Handler) as address:
         yield address
@@ -79,6 +95,8 @@ def space(lender: Lender, knowledge: Path, tmp_path: Path) -> Iterator[tuple[htt
     with lending(lender) as address:
         environment = {
             "PATH": os.environ["PATH"],
+            "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),  # where a GPU's driver may lie
+            "CUDA_VISIBLE_DEVICES": "",  # what serves sees no GPU there
             "HOME": str(tmp_path),
             "SYSTEM": "spaces",
             "SPACE_ID": "owner/groundwork",
@@ -90,7 +108,7 @@ def space(lender: Lender, knowledge: Path, tmp_path: Path) -> Iterator[tuple[htt
             "ASSISTANT_INDEX": str(tmp_path / "index"),
             "ASSISTANT_PORT": str(port),
         }
-        process = subprocess.Popen([sys.executable, "-c", LAUNCHER], cwd=ROOT, env=environment)
+        process = subprocess.Popen([sys.executable, "-c", LAUNCHER, lender.gpu], cwd=ROOT, env=environment)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 yield client, process
