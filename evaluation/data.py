@@ -18,8 +18,13 @@ from assistant.types import Conversation, Turn
 
 FOLDER = Path(__file__).parent
 SETS = ("clapnq", "nq", "mtrag_un")
-OWN = {"development": "questions.jsonl", "sealed": "questions_sealed.jsonl"}
-"""Our own questions: the half that may be looked at, and the half that tuning never reads."""
+OWN = {
+    "development": "questions.jsonl",
+    "strangers": "questions_strangers.jsonl",
+    "sealed": "questions_sealed.jsonl",
+}
+"""Our own questions: those that may be looked at, the first and, in strangers' words, later ones; and those that tuning
+never reads."""
 
 
 @dataclass(frozen=True, slots=True)
