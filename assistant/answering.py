@@ -14,7 +14,7 @@ from dataclasses import replace
 from threading import Event
 
 from assistant.chunking import plain_text
-from assistant.claims import Stated, asks_what_it_is, defines, speaks_of, stands_alone
+from assistant.claims import Stated, asks_what_it_is, defines, names_as_written, speaks_of, stands_alone
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.errors import QuestionError
@@ -58,16 +58,19 @@ LOOKED_UP = 4
 """Passages that a sentence is held against when those found for the question do not support it."""
 QUOTE_SIMILARITY = 0.5
 """How near to the question, or to what was withheld, a quoted sentence must be that is not of the best passage."""
-QUOTABLE, QUOTABLE_AGAINST = 1.0, 1.5
+QUOTED_PASSAGES, QUOTE_DISTANCE = 3, 0.3
+"""Of so many passages, what is hardly farther than the nearest sentence is quoted: strange words are far from all."""
+QUOTABLE_AGAINST = 1.5
 """How near the passages must be to the question (`Evidence.strength`) to be quoted where the model wrote nothing that
-they support; the second where it told numbers or names that are not theirs, as when the answer is not in them."""
+they support, but numbers or names that are not theirs, as when the answer is not in them."""
 CHOICES = 4
 """Subjects that are named when a question leaves open which it means."""
 OPENING_SIMILARITY, OPENING_STRENGTH = 0.72, QUOTABLE_AGAINST
 """How near to a question that stands alone a sentence must be to open the answer, before the model reads anything;
 where the passages are so near that they will be quoted whatever the model writes, `QUOTE_SIMILARITY` will do."""
-LOOK_LEAD = 0.25
-"""By how much, in logits, the model must prefer "yes" when it is asked whether a passage answers."""
+LOOK_LEAD, LOOK_LEAD_UNKNOWN = 0.25, 1.0
+"""By how much, in logits, the model must prefer "yes" when it is asked whether a passage answers; the second where the
+question has a name that stands in no document."""
 _NOT_FOUND = re.compile(r"(?:[\w']+ ){0,4}not?(?: \w+){0,2} in the (?:documents|passages)", re.IGNORECASE)
 """`NOT_FOUND`, and what models make of it: "It is not in the documents", "No in the documents"."""
 
@@ -118,12 +121,13 @@ class Assistant:
         run = _Run(self, question, conversation, stop or Event(), time.monotonic())
         yield from run.events()
 
-    def refusal(self, results: tuple[SearchResult, ...]) -> str:
-        """What is said when the documents do not answer: the nearest topics, and whom to ask."""
+    def refusal(self, results: tuple[SearchResult, ...], unknown: Sequence[str] = ()) -> str:
+        """What is said when the documents do not answer: names that none has, the nearest topics, and whom to ask."""
+        missing = f" None of them mentions {' or '.join(unknown)}." if unknown else ""
         topics = list(dict.fromkeys(result.chunk.title for result in results))[:3]
         nearest = f" The nearest topics they cover: {'; '.join(topics)}." if topics else ""
         contact = f" You can also ask here: {self._contact}" if self._contact else ""
-        return f"I do not know: the documents do not answer this.{nearest}{contact}"
+        return f"I do not know: the documents do not answer this.{missing}{nearest}{contact}"
 
 
 def read_again(evidence: Evidence, query: str, count: int = READ_AFRESH) -> list[tuple[str, str]]:
@@ -158,6 +162,7 @@ class _Run:
         self._started = started
         self._query = standalone(question, conversation)
         self._results: tuple[SearchResult, ...] = ()
+        self._unknown: list[str] = []
         self._citations: list[Citation] = []
         self._supported: list[EvidenceSentence] = []
         self._text = ""
@@ -194,16 +199,18 @@ class _Run:
             yield Finished(self._finished(f"Which one do you mean? The documents speak of: {'; '.join(titles)}."))
             return
         evidence = Evidence(self._results, self._assistant.sentence_vectors)
-        if evidence.is_enough(self._query, self._look):
+        self._unknown = self._assistant.retriever.unknown(names_as_written(self._question))
+        if evidence.is_enough(self._query, self._look, in_doubt=bool(self._unknown)):
             yield from self._answered(evidence)
             self._suggestions = self._suggested()
-        yield Finished(self._finished(self._assistant.refusal(self._results)))
+        yield Finished(self._finished(self._assistant.refusal(self._results, self._unknown)))
 
     def _look(self, chunk: Chunk) -> bool:
         """Whether the model says that this passage answers the question."""
         result = next(result for result in self._results if result.chunk == chunk)
         messages = build_look(self._question, result, self._conversation)
-        return self._assistant.model.prefers(messages, YES, NO, -LOOK_LEAD, self._stop)
+        lead = LOOK_LEAD_UNKNOWN if self._unknown else LOOK_LEAD
+        return self._assistant.model.prefers(messages, YES, NO, -lead, self._stop)
 
     def _answered(self, evidence: Evidence) -> Iterator[AnswerEvent]:
         model = self._assistant.model
@@ -259,14 +266,15 @@ class _Run:
 
     def _quoted(self, evidence: Evidence, withheld: Sequence[str]) -> Iterator[AnswerEvent]:
         """The documents' own sentences, where the model said little, or nothing that is supported."""
-        if not self._text:
-            is_foreign = any(evidence.is_from_elsewhere(sentence, self._question) for sentence in withheld)
-            if evidence.strength(self._query) < (QUOTABLE_AGAINST if is_foreign else QUOTABLE):
-                return
+        is_against = not self._text and evidence.strength(self._query) < QUOTABLE_AGAINST
+        if is_against and any(evidence.is_from_elsewhere(sentence, self._question) for sentence in withheld):
+            return
         # what the model tried to say, and could not prove, still points to the sentences that answer
         near = evidence.nearest([self._query, *withheld], self._supported, self._said)
-        best = self._results[0].chunk
-        quotes = [sentence for sentence, cosine in near if cosine >= QUOTE_SIMILARITY or sentence.chunk == best]
+        first = [result.chunk for result in self._results[:QUOTED_PASSAGES]]
+        bar = max((cosine for _, cosine in near), default=0.0) - QUOTE_DISTANCE
+        bars = dict.fromkeys(first, min(bar, QUOTE_SIMILARITY)) | {first[0]: -1.0}
+        quotes = [sentence for sentence, cosine in near if cosine >= bars.get(sentence.chunk, QUOTE_SIMILARITY)]
         quotes = quotes[: max(0, FEWEST - self._shown_count)]
         # passage by passage, the nearest first, and in each as the sentences follow each other
         chunks = [sentence.chunk for sentence in quotes]

@@ -34,7 +34,7 @@ SAME_WORDS = 0.7
 
 _NUMBERED_NAME = re.compile(r"\b[A-Za-z]+[-.]?\d[\w.-]*")
 # not at the beginning of a sentence, where every word has a capital
-_NAME = re.compile(r"(?<!^)(?<![.!?:] )\b[A-Z][\w'’-]+")
+_NAME = re.compile(r"(?<!^)(?<![.!?:] )\b(?!I['’])[A-Z][\w'’-]+")
 # "not only" and the like deny nothing
 _NEGATION = re.compile(
     r"\b(?:not|never|cannot|no|nor|neither|none)\b(?! (?:only|just|necessarily|longer|more|less)\b)|n['’]t\b",
@@ -93,7 +93,12 @@ def disagreement(claim: str, evidence: Sequence[Stated], asked: str = "", names:
 
 def names_in(text: str) -> frozenset[str]:
     """The words of a sentence that its capitals show to be names, those within it: in lower case, without "'s"."""
-    return frozenset(map(_bare, _NAME.findall(text)))
+    return frozenset(map(_bare, names_as_written(text)))
+
+
+def names_as_written(text: str) -> list[str]:
+    """The same, each once, as they stand there and in their order, without "'s"."""
+    return list(dict.fromkeys(re.sub("['’]s$", "", name) for name in _NAME.findall(text)))
 
 
 def is_foreign(claim: str, evidence: Sequence[Stated]) -> bool:

@@ -25,9 +25,9 @@ from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
 from assistant.words import numbers, stems
 
-ENOUGH = 0.8
+ENOUGH = 0.85
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
-SURE = 1.2
+SURE = 1.05
 """At this sum the passages are taken to answer; below it the model is asked whether the best of them does."""
 
 SUPPORT = 0.62
@@ -138,16 +138,17 @@ class Evidence:
         self._words = [frozenset(stems(plain_text(sentence.quote))) for sentence in self.sentences]
         self._context = [frozenset(stems(sentence.chunk.heading_path)) for sentence in self.sentences]
 
-    def is_enough(self, query: str, look: Callable[[Chunk], bool]) -> bool:
+    def is_enough(self, query: str, look: Callable[[Chunk], bool], in_doubt: bool = False) -> bool:
         """Whether the passages can be expected to answer ``query``.
 
         Args:
             look: reads one passage and says whether it answers; asked only where likeness leaves it open.
+            in_doubt: whether something else leaves it open.
         """
         strength = self.strength(query)
         if not self.sentences or strength < ENOUGH:
             return False
-        if strength >= SURE:
+        if strength >= SURE and not in_doubt:
             return True
         nearest = self.nearest([query])
         return bool(nearest) and look(nearest[0][0].chunk)

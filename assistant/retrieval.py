@@ -7,7 +7,7 @@ conversations, prompts or models of language.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -36,6 +36,11 @@ class Retriever:
             chunks = snapshot.chunks(best)
         return [SearchResult(i, chunks[i], scores[i], similarities[i]) for i in best]
 
+    def unknown(self, words: Iterable[str]) -> list[str]:
+        """Those of ``words`` that stand in no document, in order."""
+        with self.index.snapshot() as snapshot:
+            return [word for word in words if not snapshot.full_text(_quoted(word), 1)]
+
 
 def fused(snapshot: Snapshot, vector: Vectors, match: str) -> tuple[dict[int, float], dict[int, float]]:
     """Fused score and cosine of every candidate."""
@@ -56,4 +61,8 @@ def _standardised(scores: Mapping[int, float]) -> dict[int, float]:
 
 def full_text_query(text: str) -> str:
     """An FTS5 query that matches any content word; every word is quoted, so no operator can be smuggled in."""
-    return " OR ".join(f'"{word}"' for word in content_words(text)[:64])
+    return " OR ".join(map(_quoted, content_words(text)[:64]))
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace('"', '""') + '"'

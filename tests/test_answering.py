@@ -207,16 +207,12 @@ def test_a_model_that_answers_from_elsewhere_is_not_replaced_by_quotes(make: Mak
     assert assistant.ask(TRUE).text.startswith(f"{TRUE} [1]")
 
 
-def test_passages_that_are_not_near_enough_are_not_quoted(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "QUOTABLE", 1.99)
-    assert make("Tomatoes dislike rain.", FEWEST)[0].ask("Do tomatoes need two litres of water every day?").refused
-
-
-@pytest.mark.parametrize(("near", "documents"), [(0.2, 2), (2.0, 1)])
-def test_beside_the_best_passage_only_what_is_near_is_quoted(
-    make: Make, monkeypatch: pytest.MonkeyPatch, near: float, documents: int
+@pytest.mark.parametrize(("near", "distance", "documents"), [(0.2, 0.0, 2), (2.0, 0.0, 1), (2.0, 1.0, 2)])
+def test_beside_the_best_passage_only_what_is_near_or_hardly_farther_is_quoted(
+    make: Make, monkeypatch: pytest.MonkeyPatch, near: float, distance: float, documents: int
 ) -> None:
     monkeypatch.setattr(answering, "QUOTE_SIMILARITY", near)
+    monkeypatch.setattr(answering, "QUOTE_DISTANCE", distance)
     answer = make("Not in the documents.", 9)[0].ask("Do tomatoes need water every day, and how long does bread bake?")
     assert len({citation.document for citation in answer.citations}) == documents
 
@@ -269,6 +265,21 @@ def test_where_likeness_leaves_it_open_the_model_is_asked_whether_a_passage_answ
     assert messages[1].text.endswith(f"Question: {question}\n{LOOK}")
     assistant.ask(TRUE)
     assert len(model.asked) == 1, "what is like enough is not asked about"
+
+
+def test_a_name_that_no_document_has_is_doubtful_however_near_the_passages_are(make: Make) -> None:
+    assistant, model = make(TRUE)
+    known = "Do Tomatoes need two litres of water every day in summer?"
+    unknown = "Does Monet's aunt say tomatoes need two litres of water every day in summer?"
+    assert not assistant.ask(known).refused
+    assert model.asked == []
+    model.consents = False
+    answer = assistant.ask(unknown)
+    assert answer.refused
+    assert "None of them mentions Monet." in answer.text
+    model.consents = True
+    assert not assistant.ask(unknown).refused
+    assert {lead for _, lead in model.asked} == {-answering.LOOK_LEAD_UNKNOWN}
 
 
 def test_a_passage_that_does_not_answer_gives_a_refusal_that_names_topics_and_contact(make: Make) -> None:

@@ -140,6 +140,11 @@ def test_a_query_asks_for_any_content_word_and_for_no_more_than_64() -> None:
     assert full_text_query(" ".join(f"word{n}" for n in range(500))).count(" OR ") == 63
 
 
+def test_what_no_document_mentions_is_unknown(retriever: Retriever) -> None:
+    words = ["Kettles", "Monet", 'NEAR("a', "vinegar", "DROP"]
+    assert retriever.unknown(words) == ["Monet", 'NEAR("a', "DROP"]
+
+
 def test_content_words_are_lower_case_in_order_and_once() -> None:
     assert content_words("How does the Kettle boil water? Water, in a KETTLE!") == ["kettle", "boil", "water"]
 
