@@ -167,6 +167,7 @@ class _Run:
         self._supported: list[EvidenceSentence] = []
         self._text = ""
         self._withheld = self._shown_count = 0
+        self._is_quoted = True
         self._suggestions: tuple[str, ...] = ()
         self._retrieve_ms = 0.0
         self._first_token_ms: float | None = None
@@ -232,6 +233,7 @@ class _Run:
                 if found:
                     yield Found(sentence, found)
             if supported:
+                self._is_quoted = False
                 yield self._shown(lead, sentence, supported)
             else:
                 withheld.append(sentence)
@@ -354,6 +356,7 @@ class _Run:
             results=self._results,
             withheld=self._withheld,
             suggestions=self._suggestions,
+            is_quoted=self._is_quoted and bool(self._citations),
             timings=Timings(
                 retrieve_ms=self._retrieve_ms,
                 first_token_ms=self._first_token_ms,

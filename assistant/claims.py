@@ -60,6 +60,7 @@ _DEFINES = re.compile(
 )
 _DEFINED = re.compile(r"([^,;:]{1,60}?) (?:means? (?!of\b)|(?:is|are) called\b|stands? for\b|refers? to\b)")
 _ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
+_PERSON = re.compile(r"\b(?:he|she|him|his|her|hers)\b", re.IGNORECASE)
 _LONG_NAME = re.compile(r"\b[A-Z][\w'’]+(?: [A-Z][\w'’]+)+")
 _DEGREE = re.compile(
     r"\b(?:first|last|all|every|always|most|least|best|worst|greatest|largest|biggest|smallest|highest|lowest|fastest|"
@@ -217,15 +218,19 @@ def _degree(claim: str, evidence: Sequence[Stated], _: str) -> bool:
 def _subject(claim: str, evidence: Sequence[Stated], asked: str) -> bool:
     """The evidence speaks of what the claim speaks of, or answers the question that this was taken from.
 
-    What is defined must stand in the evidence whole: "few-shot learning" and "zero-shot learning" share a word.
+    What is defined must stand in the evidence whole: "few-shot learning" and "zero-shot learning" share a word. Where a
+    claim says "he" or "she", the evidence says so too: "He released Mistral 7B" is not borne out by a firm's release.
     """
+    text = _all_text(evidence)
+    if set(map(str.lower, _PERSON.findall(claim))) - set(map(str.lower, _PERSON.findall(text))):
+        return False
     if _POINTS_BACK.match(claim):
         return True
     if defined := _DEFINED.match(claim):
-        return set(stems(defined[1])) <= set(stems(_all_text(evidence)))
+        return set(stems(defined[1])) <= set(stems(text))
     verb = _VERB.search(claim)
     words = set(stems(claim[: verb.start()] if verb else " ".join(claim.split()[:4])))
-    return not words or len(words & set(stems(f"{_all_text(evidence)} {asked}"))) / len(words) >= SUBJECT_SHARE
+    return not words or len(words & set(stems(f"{text} {asked}"))) / len(words) >= SUBJECT_SHARE
 
 
 def _places(claim: str, evidence: Sequence[Stated], _: str) -> bool:

@@ -16,7 +16,9 @@ from assistant.words import content_words
 MOST_WORDS = 12
 """A longer question says enough to be searched for."""
 FEWEST_OTHER = 2
-"""With so many content words, a question says enough."""
+"""With so many content words beside its pronoun, a question says enough."""
+FEWEST_IN_ALL = 4
+"""With so many, also one that says "this" or "that": "how many languages was that starcoder thing taught?"."""
 
 _NAME = re.compile(r"(?<!^)(?<![.!?] )\b(?!I\b|I['’]|AI\b|LLMs?\b)[A-Z][\w'’.-]+|\b\w*\d\w*")
 _POINTING = re.compile(
@@ -37,10 +39,11 @@ def points_at_nothing(question: str, conversation: Conversation) -> bool:
     """Whether ``question``, asked first, leaves open what it is about."""
     if conversation or len(question.split()) > MOST_WORDS or _NAME.search(question) or _NAMED.search(question):
         return False
+    words = set(content_words(question)) - _GENERIC
     if _POINTING.search(question):
-        return True
+        return len(words) < FEWEST_IN_ALL
     pronoun = _PRONOUN.search(question)
     if not pronoun:
         return False
-    before, others = (set(content_words(text)) - _GENERIC for text in (question[: pronoun.start()], question))
-    return not before and len(others - {pronoun[0].lower()}) < FEWEST_OTHER
+    before = set(content_words(question[: pronoun.start()])) - _GENERIC
+    return not before and len(words - {pronoun[0].lower()}) < FEWEST_OTHER

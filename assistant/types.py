@@ -196,6 +196,8 @@ class Answer:
     timings: Timings
     suggestions: tuple[str, ...] = ()
     """Questions to go on with, which the documents answer."""
+    is_quoted: bool = False
+    """Whether all of it is the documents' own words, for nothing that the model wrote was supported."""
 
 
 @dataclass(frozen=True, slots=True)

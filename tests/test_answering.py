@@ -64,6 +64,7 @@ def test_a_supported_sentence_is_shown_with_its_citation(make: Make, knowledge: 
     assistant, model = make(TRUE)
     answer = assistant.ask(QUESTION)
     assert (answer.text, answer.refused, answer.withheld) == (f"{TRUE} [1]", False, 0)
+    assert not answer.is_quoted
     (citation,) = answer.citations
     assert (citation.number, citation.document, citation.heading) == (1, "garden/tomatoes.md", "Watering")
     assert (citation.quote, citation.start_line, citation.end_line) == (TRUE, 14, 14)
@@ -247,7 +248,7 @@ def test_when_the_model_finds_nothing_the_documents_are_quoted(make: Make, knowl
     assistant, model = make(said)
     answer = assistant.ask(QUESTION)
     assert len(model.prompts) == 1
-    assert not answer.refused
+    assert (answer.refused, answer.is_quoted) == (False, True)
     assert answer.text.startswith(f"{TRUE} [1]")
     assert answer.withheld == said.count("dislike"), "that nothing was found is no sentence to be shown or withheld"
     verbatim(answer, knowledge)

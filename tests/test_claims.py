@@ -100,6 +100,14 @@ def test_a_subject_may_come_from_the_question_that_the_evidence_answers() -> Non
     assert disagreement(claim, evidence, "What are popular tools specially for writing software?") == ""
 
 
+def test_he_is_nobody_where_the_evidence_speaks_of_a_firm() -> None:
+    firm = Stated("Mistral AI released Mistral 7B in September 2023 with open weights.", "Mistral AI", "")
+    person = Stated("It won him the Turing Award of 2018.", "Yoshua Bengio", "Bengio founded Mila.")
+    assert disagreement("He released Mistral 7B in September 2023.", [firm]) == "subject"
+    assert not disagreement("They released Mistral 7B in September 2023.", [firm])
+    assert not disagreement("The Turing Award of 2018 was given to him.", [person])
+
+
 def test_what_is_defined_must_be_what_the_evidence_defines() -> None:
     few = Stated("Few-shot learning means that a model does a task after seeing a few examples.", "Learning", "")
     asked = "What does zero-shot learning mean?"

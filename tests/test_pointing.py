@@ -38,6 +38,8 @@ def test_pointing(question: str) -> None:
         "What is the price of that model? (AI agents)",
         "How does it work? (embeddings)",
         "why do models hallucinate this way?",
+        "how many languages was that starcoder thing taught?",
+        "they let one bot grade the other bots now, is that fair?",
         "my boss read that chatbots lie, is that so often the case that we should tell our customers?",
         "Who was Claude Shannon and what did he do?",
     ],

@@ -50,6 +50,8 @@ CLOSE, CLOSEST = 0.3, 3
 MOST_KEPT = 40
 """Messages of a conversation that survive a reload."""
 NO_SOURCES = "<p class='empty'>The passages behind an answer appear here.</p>"
+QUOTED = "<p class='searched'>Quoted: the sentences nearest to your question. They may miss its point.</p>\n\n"
+"""Said beside an answer in which no sentence of the model is."""
 
 # what stands in place of an answer that has not come yet
 _STATUS = re.compile(r"\*[^*\n]*\*")
@@ -283,7 +285,8 @@ def _sources(answer: Answer, results: Sequence[SearchResult]) -> str:
             next_html(answer.suggestions) + closest_html([r for r in results if r.similarity >= CLOSE][:CLOSEST])
             or NO_SOURCES
         )
-    return next_html(answer.suggestions) + (sources_html(answer.citations, results) or NO_SOURCES)
+    quoted = QUOTED if answer.is_quoted else ""
+    return quoted + next_html(answer.suggestions) + (sources_html(answer.citations, results) or NO_SOURCES)
 
 
 def _final(answer: Answer, text: str) -> str:
