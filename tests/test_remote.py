@@ -131,9 +131,7 @@ def test_sentences_are_checked_and_cited_as_with_any_model(knowledge: Path, tmp_
     retriever = Retriever(KnowledgeIndex(tmp_path / "index", embedder.name), embedder)
     yes = json.dumps({"choices": [{"message": {"content": "Yes"}}]})
     with answering((200, yes), (200, events(TRUE, " Bananas grow", " on Mars."))) as (address, _):
-        answer = Assistant(retriever, embedder, RemoteModel(address, "chef")).ask(
-            "How much water in summer for tomatoes?"
-        )
+        answer = Assistant(retriever, embedder, RemoteModel(address, "chef")).ask("When should I water my tomatoes?")
     assert TRUE in answer.text
     assert "Mars" not in answer.text
     assert answer.withheld == 1
