@@ -258,6 +258,13 @@ class TestChatPage:
         assert text.startswith("Bread bakes for forty minutes at 230 degrees. [[1]](documents/bread.md?at=")
         assert "<mark>" in sources
 
+    def test_an_answer_without_a_sentence_of_the_model_is_said_to_be_quoted(self, settings: Settings) -> None:
+        for script, is_quoted in (("Not in the documents.", True), ("Bread bakes for forty minutes.", False)):
+            page = ChatPage(settings, prepared(settings, ScriptedModel(script)))
+            text, sources = self._states(page, self.QUESTION)[-1]
+            assert "forty minutes" in text
+            assert sources.startswith("<p class='searched'>Quoted:") is is_quoted
+
     def test_a_refusal_offers_the_closest_passages(self, settings: Settings) -> None:
         model = ScriptedModel("")
         model.consents = False
