@@ -60,7 +60,7 @@ _DEFINES = re.compile(
 )
 _DEFINED = re.compile(r"([^,;:]{1,60}?) (?:means? (?!of\b)|(?:is|are) called\b|stands? for\b|refers? to\b)")
 _ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
-_PERSON = re.compile(r"\b(?:he|she|him|his|her|hers)\b", re.IGNORECASE)
+_PERSON = re.compile(r"\b(?:he|she|him|his|her|hers)\b")
 _LONG_NAME = re.compile(r"\b[A-Z][\w'’]+(?: [A-Z][\w'’]+)+")
 _DEGREE = re.compile(
     r"\b(?:first|last|all|every|always|most|least|best|worst|greatest|largest|biggest|smallest|highest|lowest|fastest|"
@@ -222,7 +222,7 @@ def _subject(claim: str, evidence: Sequence[Stated], asked: str) -> bool:
     claim says "he" or "she", the evidence says so too: "He released Mistral 7B" is not borne out by a firm's release.
     """
     text = _all_text(evidence)
-    if set(map(str.lower, _PERSON.findall(claim))) - set(map(str.lower, _PERSON.findall(text))):
+    if not set(_PERSON.findall(claim.lower())) <= set(_PERSON.findall(text.lower())):
         return False
     if _POINTS_BACK.match(claim):
         return True

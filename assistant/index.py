@@ -146,6 +146,11 @@ class Snapshot:
         )
         return dict(rows)
 
+    def holds(self, match: str) -> bool:
+        """Whether any chunk fits an FTS5 query; none is ranked."""
+        found = self.database.execute("SELECT 1 FROM chunks_text WHERE chunks_text MATCH ? LIMIT 1", (match,))
+        return found.fetchone() is not None
+
     def chunks(self, identifiers: Sequence[int]) -> dict[int, Chunk]:
         """The chunks of these identifiers."""
         marks = ",".join("?" * len(identifiers))

@@ -7,7 +7,7 @@ conversations, prompts or models of language.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -36,10 +36,12 @@ class Retriever:
             chunks = snapshot.chunks(best)
         return [SearchResult(i, chunks[i], scores[i], similarities[i]) for i in best]
 
-    def unknown(self, words: Iterable[str]) -> list[str]:
+    def unknown(self, words: Sequence[str]) -> list[str]:
         """Those of ``words`` that stand in no document, in order."""
+        if not words:
+            return []
         with self.index.snapshot() as snapshot:
-            return [word for word in words if not snapshot.full_text(_quoted(word), 1)]
+            return [word for word in words if not snapshot.holds(_quoted(word))]
 
 
 def fused(snapshot: Snapshot, vector: Vectors, match: str) -> tuple[dict[int, float], dict[int, float]]:

@@ -239,7 +239,7 @@ class TestRendering:
         html = sources_html(answer.citations, answer.results)
         assert "\n" not in html
         assert "<mark>Bread bakes for forty minutes at 230 degrees.</mark>" in html
-        assert html.count("<article") == len({(citation.document, citation.heading) for citation in answer.citations})
+        assert html.count("<article") == 3
 
 
 class TestChatPage:

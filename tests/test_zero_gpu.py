@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,12 +109,13 @@ def space(lender: Lender, knowledge: Path, tmp_path: Path) -> Iterator[tuple[htt
             "ASSISTANT_INDEX": str(tmp_path / "index"),
             "ASSISTANT_PORT": str(port),
         }
-        process = subprocess.Popen([sys.executable, "-c", LAUNCHER, lender.gpu], cwd=ROOT, env=environment)
+        command = [sys.executable, "-c", LAUNCHER, lender.gpu]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 yield client, process
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # the forked process too, which would wait for ever
             process.wait(10)
 
 
