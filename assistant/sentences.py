@@ -33,11 +33,6 @@ def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
         start = block.end() if block else end
 
 
-def split_sentences(text: str) -> list[str]:
-    """The sentences of ``text``."""
-    return [text[start:end] for start, end in sentence_spans(text)]
-
-
 def _in_block(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     heading = re.compile(r"\s*#{1,6}[ \t]+").match(text, start, end)
     if heading:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from assistant.sentences import SentenceBuffer, sentence_spans, split_sentences
+from assistant.sentences import SentenceBuffer, sentence_spans
 
 CASES = [
     ("One. Two! Three? Four…", ["One.", "Two!", "Three?", "Four…"]),
@@ -47,6 +47,10 @@ WORDS = (
     "the Model model it It e.g. al. Dr. J. 3.5 2017 12 1. 7) 5. no. yes! what? well… “Yes.” (so.) **bold.** Fig. U.S. a"
     " 。 你好。 - * + # ## > | --- \n \n\n \n- \n1. \n> \n## \n| \t caf\u00e9 É"
 ).split(" ")
+
+
+def split_sentences(text: str) -> list[str]:
+    return [text[start:end] for start, end in sentence_spans(text)]
 
 
 def random_text(seed: int) -> str:
