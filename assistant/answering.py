@@ -7,12 +7,14 @@ that wire the parts; what the parts do, this module leaves to them.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 
+from assistant.choosing import choose, lead_needed, put_first
 from assistant.chunking import plain_text
 from assistant.claims import Stated, asks_what_it_is, defines, names_as_written, speaks_of, stands_alone
 from assistant.conversation import standalone
@@ -23,7 +25,7 @@ from assistant.index import KnowledgeIndex
 from assistant.intents import Intent, intent, reply
 from assistant.models.engines import load_model
 from assistant.pointing import points_at_nothing
-from assistant.prompting import ANSWER_TOKENS, NO, YES, build_look, build_messages
+from assistant.prompting import ANSWER_TOKENS, LOOK, NO, YES, build_messages
 from assistant.retrieval import Retriever
 from assistant.sentences import SentenceBuffer
 from assistant.settings import Settings
@@ -31,7 +33,6 @@ from assistant.suggesting import MOST_HEADINGS, next_questions
 from assistant.types import (
     Answer,
     AnswerEvent,
-    Chunk,
     Citation,
     Conversation,
     Embedder,
@@ -49,9 +50,7 @@ from assistant.types import (
 MAX_CHARACTERS = 2_000
 """A longer question is refused."""
 RESULTS = 8
-"""Results that retrieval is asked for; the first few become the prompt, all name the nearest topics."""
-READ_AFRESH = 2
-"""Sentences nearest to the question that the model reads once more, behind the passages."""
+"""Results that retrieval is asked for: one becomes the prompt, all are evidence and name the nearest topics."""
 FEWEST = 4
 """An answer of fewer sentences is filled up with the passages' own."""
 LOOKED_UP = 4
@@ -68,9 +67,9 @@ CHOICES = 4
 OPENING_SIMILARITY, OPENING_STRENGTH = 0.72, QUOTABLE_AGAINST
 """How near to a question that stands alone a sentence must be to open the answer, before the model reads anything;
 where the passages are so near that they will be quoted whatever the model writes, `QUOTE_SIMILARITY` will do."""
-LOOK_LEAD, LOOK_LEAD_UNKNOWN = 0.25, 1.0
-"""By how much, in logits, the model must prefer "yes" when it is asked whether a passage answers; the second where the
-question has a name that stands in no document."""
+_WHOLE = re.compile(r"[.!?…:;][\"'”’)\]*_]*$")
+"""What a whole sentence ends with; an item of a list, whose marker stands before it, may end without."""
+_ITEM = re.compile(r"(?:[-*+•]|\d[.)])\s*$")
 _NOT_FOUND = re.compile(r"(?:[\w']+ ){0,4}not?(?: \w+){0,2} in the (?:documents|passages)", re.IGNORECASE)
 """`NOT_FOUND`, and what models make of it: "It is not in the documents", "No in the documents"."""
 
@@ -128,11 +127,6 @@ class Assistant:
         nearest = f" The nearest topics they cover: {'; '.join(topics)}." if topics else ""
         contact = f" You can also ask here: {self._contact}" if self._contact else ""
         return f"I do not know: the documents do not answer this.{missing}{nearest}{contact}"
-
-
-def read_again(evidence: Evidence, query: str, count: int = READ_AFRESH) -> list[tuple[str, str]]:
-    """The sentences that the model reads once more, behind the passages, each with its document's title."""
-    return [(near.chunk.title, near.quote) for near, _ in evidence.nearest([query])[:count]]
 
 
 def checked(question: str) -> str:
@@ -201,25 +195,32 @@ class _Run:
             return
         evidence = Evidence(self._results, self._assistant.sentence_vectors)
         self._unknown = self._assistant.retriever.unknown(names_as_written(self._question))
-        if evidence.is_enough(self._query, self._look, in_doubt=bool(self._unknown)):
-            yield from self._answered(evidence)
-            self._suggestions = self._suggested()
+        yield from self._answered(evidence, lead_needed(evidence.strength(self._query), bool(self._unknown)))
         yield Finished(self._finished(self._assistant.refusal(self._results, self._unknown)))
 
-    def _look(self, chunk: Chunk) -> bool:
-        """Whether the model says that this passage answers the question."""
-        result = next(result for result in self._results if result.chunk == chunk)
-        messages = build_look(self._question, result, self._conversation)
-        lead = LOOK_LEAD_UNKNOWN if self._unknown else LOOK_LEAD
-        return self._assistant.model.prefers(messages, YES, NO, -lead, self._stop)
-
-    def _answered(self, evidence: Evidence) -> Iterator[AnswerEvent]:
-        model = self._assistant.model
-        opening = self._opening(evidence)
+    def _answered(self, evidence: Evidence, needed: float) -> Iterator[AnswerEvent]:
+        """The answer, where a passage has the lead that is ``needed`` (see `choosing`)."""
+        opening = self._opening(evidence) if needed == -math.inf else None
         if opening:
             yield self._shown("", plain_text(opening.quote), [opening])
-        again = read_again(evidence, self._query)
-        messages = build_messages(self._question, self._results, self._conversation, model.count, again)
+        passage = choose(self._results, needed, self._look)
+        if passage:
+            yield from self._read(passage, evidence, opening)
+            self._suggestions = self._suggested()
+
+    def _look(self, results: Sequence[SearchResult]) -> list[float]:
+        """How sure the model is of each passage that it answers the question."""
+        prompts = [build_messages(self._question, [result], self._conversation, LOOK) for result in results]
+        return self._assistant.model.leads(prompts, YES, NO, self._stop)
+
+    def _read(
+        self, passage: SearchResult, evidence: Evidence, opening: EvidenceSentence | None
+    ) -> Iterator[AnswerEvent]:
+        """What the model writes from this passage, as far as it is supported, and what is quoted beside it."""
+        if passage != self._results[0]:
+            self._results = put_first(passage, self._results)
+            evidence = Evidence(self._results, self._assistant.sentence_vectors)
+        messages = build_messages(self._question, [passage], self._conversation)
         withheld: list[str] = []
         for lead, sentence in self._generated(messages):
             # at this point a small model is wrong about that as often as right
@@ -227,11 +228,9 @@ class _Run:
                 break
             if opening and says_nothing_new(sentence, self._said):
                 continue
-            supported = evidence.support(sentence, self._question)
-            if not supported:
-                supported, found = self._looked_up(sentence)
-                if found:
-                    yield Found(sentence, found)
+            supported, found = self._borne_out(lead, sentence, evidence)
+            if found:
+                yield Found(sentence, found)
             if supported:
                 self._is_quoted = False
                 yield self._shown(lead, sentence, supported)
@@ -254,6 +253,16 @@ class _Run:
             if cosine >= bar and stands_alone(stated.sentence) and speaks_of(self._question, stated):
                 return near
         return None
+
+    def _borne_out(
+        self, lead: str, sentence: str, evidence: Evidence
+    ) -> tuple[list[EvidenceSentence], tuple[SearchResult, ...]]:
+        """What supports a sentence, and the passages that this is in, if they are new."""
+        # a name alone is borne out by any sentence that has it, and says nothing
+        if not _WHOLE.search(sentence) and not _ITEM.search(lead):
+            return [], ()
+        supported = evidence.support(sentence, self._question)
+        return (supported, ()) if supported else self._looked_up(sentence)
 
     def _looked_up(self, sentence: str) -> tuple[list[EvidenceSentence], tuple[SearchResult, ...]]:
         """What supports a sentence elsewhere in the documents, and the passages that this is in."""

@@ -1,4 +1,4 @@
-"""Sentence ↔ evidence: is there enough to answer, what supports a sentence, what is cited.
+"""Sentence ↔ evidence: how near the passages are, what supports a sentence, what is cited.
 
 A sentence of an answer is supported when one or two sentences of the passages hold most of its content words, mean
 nearly the same (cosine of their embeddings), and do not disagree with it (see `claims`). Citations are made here, from
@@ -24,11 +24,6 @@ from assistant.orders import is_order
 from assistant.sentences import sentence_spans
 from assistant.types import Chunk, Citation, Embedder, SearchResult, Vectors
 from assistant.words import numbers, stems
-
-ENOUGH = 0.85
-"""The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
-SURE = 1.05
-"""At this sum the passages are taken to answer; below it the model is asked whether the best of them does."""
 
 SUPPORT = 0.62
 """The least support (mean of word coverage and cosine) at which a sentence is shown."""
@@ -138,24 +133,9 @@ class Evidence:
         self._words = [frozenset(stems(plain_text(sentence.quote))) for sentence in self.sentences]
         self._context = [frozenset(stems(sentence.chunk.heading_path)) for sentence in self.sentences]
 
-    def is_enough(self, query: str, look: Callable[[Chunk], bool], in_doubt: bool = False) -> bool:
-        """Whether the passages can be expected to answer ``query``.
-
-        Args:
-            look: reads one passage and says whether it answers; asked only where likeness leaves it open.
-            in_doubt: whether something else leaves it open.
-        """
-        strength = self.strength(query)
-        if not self.sentences or strength < ENOUGH:
-            return False
-        if strength >= SURE and not in_doubt:
-            return True
-        nearest = self.nearest([query])
-        return bool(nearest) and look(nearest[0][0].chunk)
-
     def strength(self, query: str) -> float:
         """How near the passages are to ``query``: the cosine of the nearest, and that of their nearest sentence."""
-        return self._similarity + float(max(self._similarities(plain_text(query)), default=0.0))
+        return self._similarity + float(max(self._similarities(plain_text(query)), default=-1.0))
 
     def support(self, sentence: str, question: str = "") -> list[EvidenceSentence]:
         """The one or two sentences that support ``sentence``, best first; empty if it is not supported.

@@ -271,24 +271,14 @@ class LanguageModel(Protocol):
         """What it is called to people."""
         ...
 
-    @property
-    def context_tokens(self) -> int:
-        """Tokens that prompt and answer may have together."""
-        ...
-
-    def count(self, text: str) -> int:
-        """Tokens in ``text``, taken as plain text."""
-        ...
-
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
         """Greedy decoding; ends at the model's end of turn, after ``max_tokens``, or soon after ``stop`` is set."""
         ...
 
-    def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
-        """Whether the model would rather begin its answer with ``text`` than with ``other``.
+    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
+        """By how much, in logits, the model would rather begin its answer with ``text`` than with ``other``.
 
-        Args:
-            lead: what is added to the logit of the first token of ``text``.
+        Told for each prompt; where ``stop`` was set before, ``text`` does not lead at all: minus infinity.
         """
         ...
 

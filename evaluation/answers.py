@@ -1,11 +1,12 @@
-"""Right answers on nq: passages spliced from kept states, beside all read in full.
+"""Right answers on nq: from the one passage that is chosen, beside four passages read in full.
 
-The same questions, the same four passages, the same weights, greedy. *Full* is the prompt without the sentences that
-stand once more behind the passages, read from its first token to its last. *Spliced* is what a reader gets when the
-passages' states are kept and the question is new; `curve` varies how many sentences stand there once more. An answer is
-right when, in at most 80 words, it contains one of the gold answers (lower case, without articles and punctuation).
-What the model wrote is judged, before its sentences are held against the passages. Times here are of a machine that
-does other things too; `speed` compares them.
+The same questions, the same passages, the same weights, greedy. *Full* is a prompt of all four, read from its first
+token to its last. *Chosen* is what a reader gets: the model looks at those passages that are nearly as near as the best
+one, and reads the one that answers. `curve` adds the best-ranked passage alone, and two to four passages, each as it
+was read alone, joined in one prompt. An answer is right when, in at most 80 words, it contains one of the gold answers
+(lower case, without articles and punctuation). What the model wrote is judged, before its sentences are held against
+the passages. The time to the first token holds the looks; it is of a machine that does other things too, and `speed`
+compares times.
 
 What was answered before is not asked again: answers are kept by prompt, weights and engine beside the results, so that
 a run of hours can be interrupted and goes on on another machine, and a new setting costs only itself. Deleting the
@@ -27,38 +28,34 @@ from typing import Any
 
 import numpy as np
 
-from assistant.answering import READ_AFRESH, Assistant, read_again
+from assistant.answering import Assistant
 from assistant.errors import ModelError
-from assistant.grounding import Evidence, SentenceVectors
 from assistant.models.llama import LlamaModel
 from assistant.progress import ProgressBar
-from assistant.prompting import build_messages
-from assistant.retrieval import Retriever
+from assistant.prompting import NO, YES
 from assistant.settings import Settings
-from assistant.types import LanguageModel, Message
+from assistant.types import LanguageModel, Message, SearchResult
+from evaluation.asking import PASSAGES, chosen, full, joined
 from evaluation.data import Query, gold_answers, open_corpus, read_queries
 from evaluation.likelihood import log_probability
 from evaluation.statistics import RESULTS, interval, keep, show
 
-PASSAGES = 4
 MAX_TOKENS = 80
 MAX_WORDS = 80
 LIKELIHOODS = 10
 """Questions for which log-probabilities are told: each costs another reading of the full prompt."""
-FULL = "full"
-CHOSEN = f"spliced {READ_AFRESH}"
-"""How many sentences stand behind the passages once more."""
-CURVE = tuple(f"spliced {count}" for count in range(READ_AFRESH + 2))
+FULL, CHOSEN = "full", "chosen"
+JOINED = {f"joined {count}": count for count in range(1, PASSAGES + 1)}
 
 
 def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
-    """Ask the first ``limit`` questions of nq in full and spliced; ``data`` is not used."""
+    """Ask the first ``limit`` questions of nq in full and as a reader does; ``data`` is not used."""
     return _measured("answers", (FULL, CHOSEN), settings, limit, seed)
 
 
 def curve(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
-    """The same for more and fewer sentences that stand once more."""
-    return _measured("curve", (FULL, *CURVE), settings, limit, seed)
+    """The same for one to four passages that were read alone."""
+    return _measured("curve", (FULL, CHOSEN, *JOINED), settings, limit, seed)
 
 
 def _measured(metric: str, points: Sequence[str], settings: Settings, limit: int, seed: int) -> dict[str, Any]:
@@ -78,18 +75,6 @@ def _measured(metric: str, points: Sequence[str], settings: Settings, limit: int
     return result
 
 
-def prompts(question: str, retriever: Retriever, vectors: SentenceVectors, again: int = READ_AFRESH) -> list[Message]:
-    """The prompt as the assistant makes it, of four unshortened passages and ``again`` sentences once more."""
-    results = retriever.search(question, PASSAGES)
-    sentences = read_again(Evidence(results, vectors), question, again)
-    return build_messages(question, results, (), lambda text: 0, sentences)
-
-
-def unmarked(messages: Sequence[Message]) -> list[Message]:
-    """The same text, in which no piece is marked as a passage: it is read like any other."""
-    return [Message(message.role, tuple(map(str, message.pieces))) for message in messages]
-
-
 class KeptAnswers:
     """Answers by their prompts, kept in a file."""
 
@@ -102,6 +87,10 @@ class KeptAnswers:
     def answered(self, messages: Sequence[Message]) -> dict[str, Any]:
         """Text, tokens and times of the answer to this prompt."""
         return self._of("answer", messages, lambda: _answered(self._model, messages))
+
+    def lead(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """The lead of "Yes" behind this prompt, and the time that it took."""
+        return self._of("lead", messages, lambda: _lead(self._model, messages))
 
     def likelihood(self, messages: Sequence[Message], answer: str) -> float:
         """The mean log-probability of ``answer``'s tokens behind this prompt."""
@@ -141,12 +130,12 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"id": query.identifier, "question": query.text}
     reference = ""
+    results = assistant.retriever.search(query.text, PASSAGES)
     for name in points:
-        again = 0 if name == FULL else int(name.split()[1])
-        messages = prompts(query.text, assistant.retriever, assistant.sentence_vectors, again)
-        if name == FULL:
-            messages = unmarked(messages)
+        messages, looks = _prompt(kept, name, query.text, results)
         row[name] = kept.answered(messages)
+        row[name]["looks"] = len(looks)
+        row[name]["first_token_ms"] += sum(look["ms"] for look in looks)
         reference = reference or row[name]["answer"]
         row[name]["right"] = is_right(row[name]["answer"], gold)
         if with_likelihood and reference:
@@ -154,6 +143,30 @@ def _row(
     verdicts = " ".join(f"{row[name]['right']:d}" for name in points)
     print(f"{verdicts} {query.text}", file=sys.stderr, flush=True)
     return row
+
+
+def _prompt(
+    kept: KeptAnswers, name: str, question: str, results: Sequence[SearchResult]
+) -> tuple[list[Message], list[dict[str, Any]]]:
+    """The prompt of one point of the curve, and the looks that it took."""
+    looks: list[dict[str, Any]] = []
+
+    def look(asked: list[list[Message]]) -> list[float]:
+        looks.extend(kept.lead(messages) for messages in asked)
+        return [look["lead"] for look in looks]
+
+    if name == FULL:
+        return full(question, results), looks
+    if name == CHOSEN:
+        return chosen(question, results, look), looks
+    return joined(question, results, JOINED[name]), looks
+
+
+def _lead(model: LlamaModel, messages: Sequence[Message]) -> dict[str, Any]:
+    model.read_ahead(messages, Event())
+    started = time.monotonic()
+    (lead,) = model.leads([messages], YES, NO, Event())
+    return {"lead": lead, "ms": round((time.monotonic() - started) * 1000)}
 
 
 def _answered(model: LlamaModel, messages: Sequence[Message]) -> dict[str, Any]:
@@ -197,6 +210,7 @@ def _summary(rows: Sequence[dict[str, Any]], points: Sequence[str], seed: int) -
             "log_probability_against_full": interval(likelihood, seed),
             "first_token_ms": float(np.median([row[name]["first_token_ms"] for row in rows])),
             "fresh_tokens": float(np.median([row[name]["prompt_tokens"] - row[name]["reused_tokens"] for row in rows])),
+            "looks": float(np.mean([row[name]["looks"] for row in rows])),
         }
     return summary
 
@@ -205,5 +219,6 @@ def _line(name: str, point: dict[str, Any]) -> str:
     return (
         f"{name:10} right {show(point['right'])}, against full {show(point['right_against_full'])}; "
         f"log-probability of full's answer {point['log_probability']['mean']:.3f}; "
-        f"first token {point['first_token_ms'] / 1000:.1f} s, {point['fresh_tokens']:.0f} tokens read"
+        f"first token {point['first_token_ms'] / 1000:.1f} s, {point['fresh_tokens']:.0f} tokens read, "
+        f"{point['looks']:.1f} looks"
     )

@@ -6,12 +6,14 @@ chance but a change. The figures are of a small corpus, and not comparable with 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
 from assistant.answering import RESULTS, Assistant, open_retriever
+from assistant.choosing import lead_needed
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.grounding import Evidence, SentenceVectors
@@ -88,7 +90,8 @@ def _balanced_accuracy(sample: Sample) -> float:
     """Questions that the sample answers, and our own questions, which have nothing to do with it."""
 
     def enough(query: str) -> bool:
-        return Evidence(sample.retriever.search(query, RESULTS), sample.vectors).is_enough(query, lambda _: True)
+        strength = Evidence(sample.retriever.search(query, RESULTS), sample.vectors).strength(query)
+        return lead_needed(strength, has_unknown_name=False) < math.inf
 
     answered = fmean(enough(standalone(query.text, query.conversation)) for query in chain(*sample.queries.values()))
     refused = fmean(not enough(q.text) for q in read_questions("development") if q.kind == "answerable")

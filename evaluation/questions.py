@@ -16,11 +16,12 @@ from threading import Event
 from typing import Any
 
 from assistant.answering import Assistant
+from assistant.choosing import RIVALS, rivals
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.indexing import build
 from assistant.progress import ProgressBar
-from assistant.prompting import PASSAGES, build_messages
+from assistant.prompting import build_messages
 from assistant.settings import Settings
 from assistant.types import Answer, Progress
 from evaluation.data import OWN, Question, read_questions
@@ -59,8 +60,8 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
 
 
 def _read_passages(assistant: Assistant, question: Question) -> None:
-    results = assistant.retriever.search(standalone(question.text, question.conversation), PASSAGES)
-    assistant.model.read_ahead(build_messages(question.text, results, (), lambda _: 0), Event())
+    results = assistant.retriever.search(standalone(question.text, question.conversation), RIVALS)
+    assistant.model.read_ahead(build_messages(question.text, rivals(results), ()), Event())
 
 
 def is_right(question: Question, text: str) -> bool:

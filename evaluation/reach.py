@@ -10,9 +10,10 @@ import sys
 from typing import Any
 
 from assistant.answering import RESULTS, open_retriever
+from assistant.choosing import ENOUGH
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
-from assistant.grounding import ENOUGH, Evidence, SentenceVectors
+from assistant.grounding import Evidence, SentenceVectors
 from assistant.indexing import build
 from assistant.progress import ProgressBar
 from assistant.settings import Settings

@@ -19,14 +19,15 @@ from threading import Event
 from typing import Any
 
 from assistant.answering import open_retriever
-from assistant.grounding import SentenceVectors
 from assistant.models import llama
 from assistant.models.states import StateStore
 from assistant.models.weights import TABLE, fetch
 from assistant.progress import ProgressBar
+from assistant.prompting import NO, YES
 from assistant.settings import Settings
-from assistant.types import Message
-from evaluation.answers import MAX_TOKENS, prompts, unmarked
+from assistant.types import Message, SearchResult
+from evaluation.answers import MAX_TOKENS
+from evaluation.asking import PASSAGES, chosen, joined, unmarked
 from evaluation.data import open_corpus, read_queries
 from evaluation.statistics import keep
 
@@ -41,15 +42,15 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     """Ask as many questions of nq as there are readers; ``data``, ``limit`` and ``seed`` are not used."""
     settings = open_corpus(settings)
     retriever = open_retriever(settings)
-    vectors = SentenceVectors(retriever.embedder)
     with ProgressBar() as bar, TemporaryDirectory() as folder:
         weights = fetch(TABLE[settings.model], settings.cache, bar.show)
         states = StateStore(Path(folder), 1 << 40)
         model = llama.LlamaModel(weights, settings.model, settings.thread_count, states)
-        asked = [prompts(query.text, retriever, vectors) for query in read_queries("nq", READERS)]
-        for messages in asked:
+        asked = [(query.text, retriever.search(query.text, PASSAGES)) for query in read_queries("nq", READERS)]
+        prompts = [joined(question, results, PASSAGES) for question, results in asked]
+        for messages in prompts:
             model.read_ahead(messages, Event())
-        alone = _summary([_ask(model, messages) for messages in asked])
+        alone = _summary([_ask(model, *one) for one in asked])
         together = _summary(_staggered(model, asked))
         result = {
             "model": model.name,
@@ -59,7 +60,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
             "together": together,
             "tokens_a_second_of_alone": round(together["tokens_a_second"] / alone["tokens_a_second"], 2),
             "first_word_of_alone": round(together["first_word_seconds"] / alone["first_word_seconds"], 2),
-            "milliseconds_until_free": _until_free(model, asked[0]),
+            "milliseconds_until_free": _until_free(model, prompts[0]),
         }
         model.close()
     path = keep("readers", result)
@@ -69,18 +70,21 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     return result
 
 
-def _ask(model: llama.LlamaModel, messages: Sequence[Message]) -> tuple[float, float, float, int]:
+def _ask(model: llama.LlamaModel, question: str, results: Sequence[SearchResult]) -> tuple[float, float, float, int]:
     """When it was asked, when the first and the last token came (seconds), and how many came."""
     asked = time.monotonic()
+    messages = chosen(question, results, lambda looks: model.leads(looks, YES, NO, Event()))
     times = [time.monotonic() for _ in model.stream(messages, MAX_TOKENS, Event())]
     return asked, times[0], times[-1], len(times)
 
 
-def _staggered(model: llama.LlamaModel, asked: Sequence[Sequence[Message]]) -> list[tuple[float, float, float, int]]:
+def _staggered(
+    model: llama.LlamaModel, asked: Sequence[tuple[str, Sequence[SearchResult]]]
+) -> list[tuple[float, float, float, int]]:
     with ThreadPoolExecutor(len(asked)) as pool:
         running = []
-        for messages in asked:
-            running.append(pool.submit(_ask, model, messages))
+        for one in asked:
+            running.append(pool.submit(_ask, model, *one))
             time.sleep(APART)
         return [future.result() for future in running]
 

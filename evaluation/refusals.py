@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from assistant.answering import RESULTS, Assistant, open_retriever
+from assistant.choosing import ENOUGH
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
-from assistant.grounding import ENOUGH, Evidence, SentenceVectors
+from assistant.grounding import Evidence, SentenceVectors
 from assistant.indexing import build
 from assistant.progress import ProgressBar
 from assistant.retrieval import Retriever

@@ -2,8 +2,9 @@
 
 The same questions of nq with the same four unshortened passages, greedy, in one run; the ways take turns, in an order
 that moves on with each question. *Warm* means that the states of the passages are kept and the question is new;
-*cold*, that no passage's is. The other ways read the prompt in full, without the sentences that stand once more behind
-spliced passages. Whether the answers are right is the affair of `answers`.
+*cold*, that no passage's is. Both look at the passages that are nearly as near as the best one, read the one that
+answers, and are timed with their looks; the other ways read all four. Whether the answers are right is the affair of
+`answers`.
 """
 
 from __future__ import annotations
@@ -16,19 +17,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from assistant.answering import open_retriever
-from assistant.grounding import SentenceVectors
 from assistant.models.weights import TABLE, fetch
 from assistant.progress import ProgressBar
 from assistant.settings import Settings
-from assistant.types import Message, Progress
+from assistant.types import Progress
 from evaluation import ways
-from evaluation.answers import MAX_TOKENS, prompts, unmarked
+from evaluation.answers import MAX_TOKENS
+from evaluation.asking import PASSAGES
 from evaluation.data import open_corpus, read_queries
 from evaluation.drawing import draw_speed
 from evaluation.statistics import keep, quartiles
 
 WAYS = (ways.warm, ways.cold, ways.full, ways.server, ways.transformers)
-SPLICED = ("warm", "cold")
 BASELINE = "full"
 
 
@@ -36,19 +36,16 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     """Time the first ``limit`` questions of nq in every way; ``data`` and ``seed`` are not used."""
     settings = open_corpus(settings)
     retriever = open_retriever(settings)
-    vectors = SentenceVectors(retriever.embedder)
     with ProgressBar() as bar, TemporaryDirectory() as folder:
         weights = fetch(TABLE[settings.model], settings.cache, bar.show)
         queries = [query.text for query in read_queries("nq", limit)]
-        asked = [
-            (prompts(text, retriever, vectors), unmarked(prompts(text, retriever, vectors, 0))) for text in queries
-        ]
+        asked = [ways.Asked(text, tuple(retriever.search(text, PASSAGES))) for text in queries]
         setup = ways.Setup(weights, settings.thread_count, Path(folder))
         running = [ways.Way(start, setup) for start in WAYS]
         rows = []
-        for number, (spliced, full) in enumerate(asked):
+        for number, one in enumerate(asked):
             bar.show(Progress("Timing", number, len(asked), "questions"))
-            rows.append(_row(running, number, spliced, full))
+            rows.append(_row(running, number, one))
         peaks = {way.name: way.close() for way in running}
     result = {"model": settings.model, "threads": settings.thread_count, **summary(rows, peaks), "rows": rows}
     path = keep("speed", result)
@@ -58,15 +55,13 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     return result
 
 
-def _row(
-    running: Sequence[ways.Way], number: int, spliced: Sequence[Message], full: Sequence[Message]
-) -> dict[str, Any]:
+def _row(running: Sequence[ways.Way], number: int, asked: ways.Asked) -> dict[str, Any]:
     """One question in every way, after the states of its passages have been kept."""
-    running[0].ask(spliced, 1)
+    running[0].ask(asked, 1)
     first = number % len(running)
     row: dict[str, Any] = {}
     for way in (*running[first:], *running[:first]):
-        row[way.name] = asdict(way.ask(spliced if way.name in SPLICED else full, MAX_TOKENS))
+        row[way.name] = asdict(way.ask(asked, MAX_TOKENS))
     return row
 
 

@@ -19,12 +19,24 @@ from typing import Any
 from assistant.errors import ModelError
 from assistant.models import llama
 from assistant.models.states import StateStore
-from assistant.types import LanguageModel, Message
+from assistant.prompting import NO, YES
+from assistant.types import LanguageModel, Message, SearchResult
+from evaluation import asking
 
 Seen = Callable[[str, int], None]
 """Called with each token's text, and how many tokens of the prompt had not to be read."""
-Ask = Callable[[Sequence[Message], int, Seen], None]
-"""Messages, and the most tokens to answer with → calls of `Seen`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question and the passages that were found for it, best first."""
+
+    question: str
+    results: tuple[SearchResult, ...]
+
+
+Ask = Callable[[Asked, int, Seen], None]
+"""What is asked, and the most tokens to answer with → calls of `Seen`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +62,18 @@ class Timing:
 
 def warm(setup: Setup) -> Ask:
     """Groundwork, with the states of the passages kept."""
-    return _model(llama.LlamaModel(setup.weights, "warm", setup.threads, StateStore(setup.states, 1 << 40)))
+    return _choosing(llama.LlamaModel(setup.weights, "warm", setup.threads, StateStore(setup.states, 1 << 40)))
 
 
 def cold(setup: Setup) -> Ask:
     """Groundwork that keeps nothing: every passage is read when it is needed."""
-    return _model(llama.LlamaModel(setup.weights, "cold", setup.threads))
+    return _choosing(llama.LlamaModel(setup.weights, "cold", setup.threads))
 
 
 def full(setup: Setup) -> Ask:
-    """The same engine, asked with prompts that it reads in full: llama.cpp as such."""
-    return cold(setup)
+    """The same engine, reading all passages from the first token to the last: llama.cpp as such."""
+    model = llama.LlamaModel(setup.weights, "full", setup.threads)
+    return lambda asked, max_tokens, seen: _write(model, asking.full(asked.question, asked.results), max_tokens, seen)
 
 
 def server(setup: Setup) -> Ask:
@@ -73,14 +86,14 @@ def server(setup: Setup) -> Ask:
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = setup.threads
     running: Any = xllamacpp.Server(parameters)
 
-    def ask(messages: Sequence[Message], max_tokens: int, seen: Seen) -> None:
+    def ask(asked: Asked, max_tokens: int, seen: Seen) -> None:
         def take(event: dict[str, Any]) -> bool:
             text = event["choices"][0]["delta"].get("content") if event.get("choices") else None
             if text:
                 seen(text, 0)
             return False
 
-        turns = _turns(messages)
+        turns = _turns(asked)
         request = {"messages": turns, "max_tokens": max_tokens, "temperature": 0, "stream": True}
         running.handle_chat_completions(request, take)
 
@@ -110,9 +123,9 @@ def transformers(setup: Setup) -> Ask:
         def end(self) -> None:
             pass
 
-    def ask(messages: Sequence[Message], max_tokens: int, seen: Seen) -> None:
+    def ask(asked: Asked, max_tokens: int, seen: Seen) -> None:
         prompt = tokenizer.apply_chat_template(
-            _turns(messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
+            _turns(asked), add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         with torch.inference_mode():
             model.generate(**prompt, max_new_tokens=max_tokens, do_sample=False, streamer=Streamer(seen))
@@ -133,9 +146,9 @@ class Way:
         if failed := self._pipe.recv():
             raise ModelError(f"{self.name} cannot be measured ({failed}): `make bench` installs what it needs.")
 
-    def ask(self, messages: Sequence[Message], max_tokens: int) -> Timing:
-        """Answer these messages, and time it."""
-        self._pipe.send((list(messages), max_tokens))
+    def ask(self, asked: Asked, max_tokens: int) -> Timing:
+        """Answer the question, and time it."""
+        self._pipe.send((asked, max_tokens))
         timing: Timing = self._pipe.recv()
         return timing
 
@@ -159,7 +172,7 @@ def _serve(start: Callable[[Setup], Ask], setup: Setup, pipe: Connection) -> Non
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def _timed(ask: Ask, messages: Sequence[Message], max_tokens: int) -> Timing:
+def _timed(ask: Ask, asked: Asked, max_tokens: int) -> Timing:
     texts: list[str] = []
     times: list[float] = []
     reused = 0
@@ -171,7 +184,7 @@ def _timed(ask: Ask, messages: Sequence[Message], max_tokens: int) -> Timing:
         reused = tokens
 
     started = time.monotonic()
-    ask(messages, max_tokens, seen)
+    ask(asked, max_tokens, seen)
     ended = time.monotonic()
     if not times:
         raise RuntimeError("no token came")
@@ -180,13 +193,19 @@ def _timed(ask: Ask, messages: Sequence[Message], max_tokens: int) -> Timing:
     return Timing((first - started) * 1e3, (ended - started) * 1e3, len(times), reused, speed, "".join(texts))
 
 
-def _model(model: LanguageModel) -> Ask:
-    def ask(messages: Sequence[Message], max_tokens: int, seen: Seen) -> None:
-        for token in model.stream(messages, max_tokens, Event()):
-            seen(token.text, token.reused_tokens)
+def _choosing(model: LanguageModel) -> Ask:
+    def ask(asked: Asked, max_tokens: int, seen: Seen) -> None:
+        messages = asking.chosen(asked.question, asked.results, lambda looks: model.leads(looks, YES, NO, Event()))
+        _write(model, messages, max_tokens, seen)
 
     return ask
 
 
-def _turns(messages: Sequence[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": "".join(message.pieces)} for message in messages]
+def _write(model: LanguageModel, messages: Sequence[Message], max_tokens: int, seen: Seen) -> None:
+    for token in model.stream(messages, max_tokens, Event()):
+        seen(token.text, token.reused_tokens)
+
+
+def _turns(asked: Asked) -> list[dict[str, str]]:
+    messages = asking.full(asked.question, asked.results)
+    return [{"role": message.role, "content": message.text} for message in messages]

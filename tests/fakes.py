@@ -43,19 +43,18 @@ class HashEmbedder:
 
 
 class ScriptedModel:
-    """A language model that writes a fixed text, or what ``script`` makes of the prompt; it says yes to all."""
+    """A language model that writes a fixed text, or what ``script`` makes of the prompt.
+
+    It says yes to every passage, more clearly to those with more of the question's words; or no, without ``consents``.
+    """
 
     name = "scripted"
-    context_tokens = 4096
 
     def __init__(self, script: str | Callable[[Sequence[Message]], str]) -> None:
         self._script = script
         self.prompts: list[Sequence[Message]] = []
-        self.asked: list[tuple[Sequence[Message], float]] = []
+        self.asked: list[Sequence[Message]] = []
         self.consents = True
-
-    def count(self, text: str) -> int:
-        return len(text.split())
 
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
         self.prompts.append(messages)
@@ -65,9 +64,12 @@ class ScriptedModel:
                 return
             yield Token(word, 10, 0)
 
-    def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
-        self.asked.append((messages, lead))
-        return self.consents
+    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
+        self.asked += prompts
+        return [self._lead(*messages[-1].pieces[-2:]) for messages in prompts]
+
+    def _lead(self, passage: str, asked: str) -> float:
+        return 2.0 + len(set(stems(passage)) & set(stems(asked))) if self.consents else -2.0
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         return False

@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 import pytest
 
-from assistant import answering
+from assistant import answering, choosing
 from assistant.answering import FEWEST, MAX_CHARACTERS, RESULTS, Assistant
 from assistant.errors import QuestionError
 from assistant.index import KnowledgeIndex
@@ -134,7 +134,10 @@ def test_where_the_passages_are_near_a_sentence_that_is_less_near_opens_the_answ
         first_sentence(9.0)
 
 
-def test_what_something_is_is_not_opened_with_a_date(make: Make, knowledge: Path) -> None:
+def test_what_something_is_is_not_opened_with_a_date(
+    make: Make, knowledge: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "SURE", 0.0)
     (knowledge / "basil.md").write_text(
         "# Basil\n\nBasil was what Ada grew in 1843. Basil is a herb that likes warmth.\n"
     )
@@ -188,6 +191,11 @@ def test_an_unsupported_sentence_is_withheld_and_counted(make: Make, knowledge: 
     answer = assistant.ask(QUESTION)
     assert (answer.text, answer.refused, answer.withheld) == (f"{ALSO_TRUE} [1]", False, 1)
     verbatim(answer, knowledge)
+
+
+def test_a_sentence_without_an_end_is_no_sentence(make: Make) -> None:
+    answer = make(f"{ALSO_TRUE} Tomatoes, water and straw")[0].ask(QUESTION)
+    assert (answer.text, answer.withheld) == (f"{ALSO_TRUE} [1]", 1)
 
 
 def test_when_all_is_withheld_the_documents_are_quoted(make: Make, knowledge: Path) -> None:
@@ -258,14 +266,29 @@ def test_where_likeness_leaves_it_open_the_model_is_asked_whether_a_passage_answ
     question = "When should I water my tomatoes?"
     assistant, model = make(ALSO_TRUE)
     assert not assistant.ask(question).refused
-    ((messages, lead),) = model.asked
-    assert lead < 0
-    (passage,) = [piece for piece in messages[1].pieces if isinstance(piece, Passage)]
-    assert ALSO_TRUE in passage
-    assert passage in model.prompts[0][1].pieces, "what is read for the look is read once"
-    assert messages[1].text.endswith(f"Question: {question}\n{LOOK}")
+    looked = [piece for messages in model.asked for piece in messages[1].pieces if isinstance(piece, Passage)]
+    assert len(looked) == len(model.asked) > 1
+    (read,) = [piece for piece in model.prompts[0][1].pieces if isinstance(piece, Passage)]
+    assert ALSO_TRUE in read
+    assert read in looked, "what is read for the look is read once"
+    assert model.asked[0][1].text.endswith(f"Question: {question}\n{LOOK}")
+    model.asked.clear()
     assistant.ask(TRUE)
-    assert len(model.asked) == 1, "what is like enough is not asked about"
+    assert model.asked == [], "what is like enough is not asked about"
+
+
+def test_of_near_passages_the_one_that_answers_is_read_and_quoted_first(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "RIVAL_DISTANCE", 9.0)
+    assistant, model = make("Not in the documents.", FEWEST)
+    best, *others = assistant.retriever.search(TRUE, 3)
+    other = others[0].chunk.text
+    monkeypatch.setattr(model, "leads", lambda prompts, *_: [9.0 * (other in asked[1].text) for asked in prompts])
+    answer = assistant.ask(TRUE)
+    assert other in model.prompts[0][1].text
+    assert best.chunk.text not in model.prompts[0][1].text
+    assert [result.chunk for result in answer.results[:2]] == [others[0].chunk, best.chunk]
 
 
 def test_a_name_that_no_document_has_is_doubtful_however_near_the_passages_are(make: Make) -> None:
@@ -280,7 +303,7 @@ def test_a_name_that_no_document_has_is_doubtful_however_near_the_passages_are(m
     assert "None of them mentions Monet." in answer.text
     model.consents = True
     assert not assistant.ask(unknown).refused
-    assert {lead for _, lead in model.asked} == {-answering.LOOK_LEAD_UNKNOWN}
+    assert len(model.asked) == 2
 
 
 def test_a_passage_that_does_not_answer_gives_a_refusal_that_names_topics_and_contact(make: Make) -> None:

@@ -23,7 +23,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("assistant.reading",),
     ("assistant.answering",),
     # the package itself: its public names; it imports `Assistant` when it is asked for
-    ("assistant.conversation", "assistant.prompting", "assistant.grounding", "assistant.models", "assistant.indexing"),
+    (
+        "assistant.choosing",
+        "assistant.conversation",
+        "assistant.prompting",
+        "assistant.grounding",
+        "assistant.models",
+        "assistant.indexing",
+    ),
     ("assistant.retrieval",),
     ("assistant.index", "assistant.embedding"),
     ("assistant.chunking", "assistant.claims", "assistant.orders", "assistant.suggesting"),

@@ -17,10 +17,11 @@ from assistant.models.llama import LlamaModel
 from assistant.models.weights import TABLE
 from assistant.prompting import SYSTEM
 from assistant.retrieval import Retriever
-from assistant.types import Answer, Citation, Message, Passage, Timings
+from assistant.types import Answer, Chunk, Citation, Message, Passage, SearchResult, Timings
 from assistant.words import numbers, stems
 from evaluation import injection, plain, planting, speed, ways
-from evaluation.answers import KeptAnswers, is_right, unmarked
+from evaluation.answers import KeptAnswers, is_right
+from evaluation.asking import unmarked
 from evaluation.citations import Check, summary
 from evaluation.data import OWN, Answered, read_questions
 from evaluation.likelihood import log_probability
@@ -179,8 +180,12 @@ def test_an_answer_is_kept_by_its_prompt(smol: LlamaModel, tmp_path: Path, monke
 def test_ways_of_answering_are_timed_in_processes_of_their_own(weights_cache: Path, tmp_path: Path) -> None:
     setup = ways.Setup(weights_cache / "weights" / TABLE["smollm2-135m"].file, 2, tmp_path)
     warm = ways.Way(ways.warm, setup)
-    assert warm.ask(ASKED, 4).reused_tokens < warm.ask(ASKED, 4).reused_tokens
-    timing = warm.ask(ASKED, 4)
+    texts = ("It is large.", "It lies in Europe.")
+    chunks = [Chunk(f"{n}.md", "France", (), text, 1, 1) for n, text in enumerate(texts)]
+    asked = ways.Asked("Where does France lie?", tuple(SearchResult(n, c, 1.0, 0.5) for n, c in enumerate(chunks)))
+    # the looks have kept all that the answer needs
+    assert warm.ask(asked, 4).reused_tokens == warm.ask(asked, 4).reused_tokens > 0
+    timing = warm.ask(asked, 4)
     assert 0 < timing.first_ms < timing.total_ms
     assert timing.tokens == 4
     assert warm.close() > 0

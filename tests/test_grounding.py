@@ -9,13 +9,11 @@ import pytest
 from assistant import grounding
 from assistant.chunking import split_document
 from assistant.grounding import (
-    ENOUGH,
-    SURE,
     Evidence,
     EvidenceSentence,
     SentenceVectors,
 )
-from assistant.types import Chunk, Document, SearchResult
+from assistant.types import Document, SearchResult
 from assistant.words import numbers, stems
 from tests.conftest import BREAD, TOMATOES
 from tests.fakes import HashEmbedder
@@ -40,33 +38,15 @@ def quotes(found: list[EvidenceSentence]) -> list[str]:
     return [sentence.quote for sentence in found]
 
 
-def enough(question: str, similarity: float, says: bool = True) -> bool:
-    """Whether the tomato document is enough for ``question``, passages being as near as ``similarity``."""
-    passages = [replace(result, similarity=similarity) for result in found_in(TOMATO_DOCUMENT)]
-    return Evidence(passages, SentenceVectors(HashEmbedder())).is_enough(question, lambda chunk: says)
+def test_the_strength_is_that_of_passage_and_nearest_sentence_together() -> None:
+    def strength(question: str, similarity: float) -> float:
+        passages = [replace(result, similarity=similarity) for result in found_in(TOMATO_DOCUMENT)]
+        return Evidence(passages, SentenceVectors(HashEmbedder())).strength(question)
 
-
-def test_passage_and_sentence_together_are_enough() -> None:
-    sentence = "Tomatoes need two litres of water every day in summer."
-    assert enough(sentence, 0.0)
-    assert enough("anything", ENOUGH)
-    assert not enough("anything", ENOUGH - 0.01)
-    assert enough("How many litres of water?", ENOUGH - 0.4)
-    assert not enough("How many kettles boil?", ENOUGH - 0.4)
-
-
-def test_between_enough_and_sure_the_passage_of_the_nearest_sentence_is_looked_at(evidence: Evidence) -> None:
-    assert not enough("anything", SURE - 0.01, says=False)
-    assert enough("anything", SURE, says=False)
-    looked: list[Chunk] = []
-
-    def look(chunk: Chunk) -> bool:
-        looked.append(chunk)
-        return False
-
-    assert not evidence.is_enough("How many litres of water?", look)
-    (chunk,) = looked
-    assert "two litres of water" in chunk.text
+    assert strength("Tomatoes need two litres of water every day in summer.", 0.0) == pytest.approx(1)
+    assert strength("quantum entanglement", 0.25) == pytest.approx(0.25)
+    assert 0.3 < strength("How many litres of water?", 0.0) < 1
+    assert Evidence([], SentenceVectors(HashEmbedder())).strength("water") < 0
 
 
 def test_words_of_the_question_need_no_support_if_the_passages_know_them(evidence: Evidence) -> None:
@@ -81,10 +61,6 @@ def test_what_a_question_takes_for_granted_is_not_borne_out(evidence: Evidence) 
     assert not evidence.support(said, "Why is bread poisonous to people?")
     said = "Tomatoes ruin balconies, and need two litres of water every day."
     assert not evidence.support(said, "Why do tomatoes ruin balconies?")
-
-
-def test_no_passages_are_no_evidence() -> None:
-    assert not Evidence([], SentenceVectors(HashEmbedder())).is_enough("anything", lambda chunk: True)
 
 
 @pytest.mark.parametrize(

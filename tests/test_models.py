@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,8 +68,8 @@ def test_text_of_people_and_documents_is_never_template() -> None:
 @pytest.mark.parametrize("forged", ["<|im_end|>", "<|im_start|>system", "<|endoftext|>"])
 def test_special_tokens_in_text_stay_text(smol: LlamaModel, tiny: TransformersModel, forged: str) -> None:
     # as a special token it would be a single token
-    assert smol.count(forged) > 2
-    assert tiny.count(forged) == len(forged)
+    assert len(smol._sequences.tokens(forged, is_template=False)) > 2
+    assert len(tiny._tokens(forged, is_template=False)) == len(forged)
 
 
 def test_llama_answers_from_the_prompt(smol: LlamaModel) -> None:
@@ -82,20 +83,19 @@ PASSAGES = (
 )
 
 
-def test_of_two_beginnings_the_likelier_is_preferred_and_a_lead_counts(
-    smol: LlamaModel, tiny: TransformersModel
-) -> None:
+def test_of_two_beginnings_the_likelier_leads(smol: LlamaModel, tiny: TransformersModel) -> None:
     asked = _asked("What is the capital of France? Answer in one word.")
-    assert smol.prefers(asked, "Paris", "Rome", 0.0, Event())
-    assert not smol.prefers(asked, "Rome", "Paris", 0.0, Event())
+    oven = _asked("Bread bakes in an oven. Where does bread bake? Answer in one word.")
     for model in (smol, tiny):
-        assert model.prefers(asked, "Rome", "Paris", 50.0, Event())
-        assert not model.prefers(asked, "Paris", "Rome", -50.0, Event())
-    stopped = Event()
-    stopped.set()
-    assert not smol.prefers(asked, "Paris", "Rome", 50.0, stopped)
-    # what leads once leads no longer
-    assert _answer(smol, asked, 1).strip() != "Rome"
+        leads = model.leads([asked, oven], "Paris", "Rome", Event())
+        other_way = model.leads([asked, oven], "Rome", "Paris", Event())
+        assert other_way == pytest.approx([-lead for lead in leads], abs=0.02)
+        stopped = Event()
+        stopped.set()
+        assert model.leads([asked], "Paris", "Rome", stopped) == [-math.inf]
+    assert smol.leads([asked], "Paris", "Rome", Event())[0] > 1
+    # what was compared is not what is written
+    assert "Paris" in _answer(smol, asked)
 
 
 def _with_states(weights_cache: Path, states: StateStore) -> LlamaModel:

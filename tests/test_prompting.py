@@ -1,25 +1,20 @@
-"""The prompt: within its budget, its best passage always there, its passages the same text for every question."""
+"""The prompt: its passages the same text for every question, its turns in brief."""
 
 from __future__ import annotations
 
 import pytest
 
 from assistant.prompting import (
+    LOOK,
     NOT_FOUND,
     ORDER,
-    PASSAGE_TOKENS,
-    PASSAGES,
     SYSTEM,
     TURN_CHARACTERS,
     TURNS,
     build_messages,
     passage_piece,
 )
-from assistant.types import Chunk, Passage, SearchResult, Turn
-
-
-def count(text: str) -> int:
-    return len(text.split())
+from assistant.types import Chunk, SearchResult, Turn
 
 
 def result(text: str, identifier: int = 1, headings: tuple[str, ...] = ("Heading",)) -> SearchResult:
@@ -27,24 +22,10 @@ def result(text: str, identifier: int = 1, headings: tuple[str, ...] = ("Heading
 
 
 def test_the_prompt_is_instructions_passages_and_the_question() -> None:
-    messages = build_messages("Why?", [result("One."), result("Two.", 2)], (), count)
+    messages = build_messages("Why?", [result("One."), result("Two.", 2)], ())
     assert [message.role for message in messages] == ["system", "user"]
     assert messages[0].text == SYSTEM
     assert messages[1].text == "Passages:\n\nTitle: Heading\nOne.\n\nTitle: Heading\nTwo.\n\nQuestion: Why?\n" + ORDER
-
-
-def test_the_sentences_nearest_to_the_question_stand_once_more_behind_the_passages() -> None:
-    messages = build_messages("Why?", [result("One. Two.")], (), count, [("Title", "**Two.**")])
-    assert messages[1].text == (
-        "Passages:\n\nTitle: Heading\nOne. Two.\n\nMost relevant:\nTitle: Two.\n\nQuestion: Why?\n" + ORDER
-    )
-    assert [isinstance(piece, Passage) for piece in messages[1].pieces] == [False, True, False]
-
-
-def test_a_title_stands_once_before_its_sentences() -> None:
-    again = [("One", "First."), ("Two", "Second."), ("One", "Third.")]
-    text = build_messages("Why?", [result("Text.")], (), count, again)[1].text
-    assert "Most relevant:\nOne: First. Third.\nTwo: Second.\n\n" in text
 
 
 def test_the_model_is_told_what_to_say_when_it_cannot_answer_and_to_obey_no_passage() -> None:
@@ -54,8 +35,8 @@ def test_the_model_is_told_what_to_say_when_it_cannot_answer_and_to_obey_no_pass
 
 def test_the_text_of_a_passage_depends_on_neither_rank_nor_question_nor_conversation() -> None:
     one, two = result("One."), result("Two.", 2)
-    first = build_messages("Why?", [one, two], (), count)
-    second = build_messages("How?", [two, one], (Turn("user", "Hello"),), count)
+    first = build_messages("Why?", [one, two], ())
+    second = build_messages("How?", [two, one], (Turn("user", "Hello"),))
     assert first[0] == second[0]
     assert first[1].pieces[1:3] == (passage_piece(one), passage_piece(two))
     assert second[1].pieces[1:3] == (passage_piece(two), passage_piece(one))
@@ -68,28 +49,14 @@ def test_a_passage_is_read_without_its_marks() -> None:
     )
 
 
-def test_no_more_passages_than_allowed_and_in_their_order() -> None:
-    results = [result(f"Short {n}.", n) for n in range(20)]
-    pieces = build_messages("Why?", results, (), count)[1].pieces[1:-1]
-    assert pieces == tuple(passage_piece(result) for result in results[:PASSAGES])
-
-
-@pytest.mark.parametrize("words", [100, PASSAGE_TOKENS // 3, PASSAGE_TOKENS // 2, PASSAGE_TOKENS - 2])
-def test_the_passages_stay_within_their_tokens(words: int) -> None:
-    results = [result("word " * words, n) for n in range(8)]
-    pieces = build_messages("Why?", results, (), count)[1].pieces[1:-1]
-    assert sum(map(count, pieces)) <= PASSAGE_TOKENS
-    assert len(pieces) == min(PASSAGES, PASSAGE_TOKENS // (words + 2))
-
-
-def test_the_first_passage_is_there_however_long_it_is() -> None:
-    long = result("word " * 5000)
-    messages = build_messages("Why?", [long, result("Short.", 2)], (), count)
-    assert messages[1].pieces[1:-1] == (passage_piece(long),)
+def test_a_look_reads_the_same_and_asks_something_else() -> None:
+    answer, look = (build_messages("Why?", [result("One.")], (), order)[1] for order in (ORDER, LOOK))
+    assert look.pieces[:-1] == answer.pieces[:-1]
+    assert look.text.endswith(f"Question: Why?\n{LOOK}")
 
 
 def test_without_passages_there_is_still_a_question() -> None:
-    messages = build_messages("Why?", [], (), count)
+    messages = build_messages("Why?", [], ())
     assert messages[1].text == f"Passages:\n\nQuestion: Why?\n{ORDER}"
 
 
@@ -100,7 +67,7 @@ def test_the_last_turns_are_there_in_brief() -> None:
         Turn("user", "What is\n\n  a token?"),
         Turn("assistant", "A token is " + "a very small piece " * 40),
     )
-    text = build_messages("And why?", [result("One.")], conversation, count)[1].text
+    text = build_messages("And why?", [result("One.")], conversation)[1].text
     assert "first question" not in text
     lines = text.split("\n\n", 2)[-1].split("\n")
     assert lines[0] == "The conversation so far:"
@@ -114,6 +81,6 @@ def test_the_last_turns_are_there_in_brief() -> None:
 @pytest.mark.parametrize("turn", ["x" * 10_000, "x " * 10_000, "\n" * 10_000, ""])
 def test_turns_of_any_length_stay_in_brief(turn: str) -> None:
     conversation = (Turn("user", turn), Turn("assistant", turn)) * 5
-    ending = build_messages("Why?", [result("One.")], conversation, count)[1].pieces[-1]
+    ending = build_messages("Why?", [result("One.")], conversation)[1].pieces[-1]
     assert len(ending) < TURNS * (TURN_CHARACTERS + 20) + 100
     assert ending.endswith(f"\n\nQuestion: Why?\n{ORDER}")

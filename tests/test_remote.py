@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from assistant import choosing
 from assistant.answering import Assistant
 from assistant.doctor import examine
 from assistant.errors import ModelError
@@ -125,11 +126,14 @@ def test_the_first_model_is_taken_when_none_is_named() -> None:
         assert RemoteModel(address).name == "chef"
 
 
-def test_sentences_are_checked_and_cited_as_with_any_model(knowledge: Path, tmp_path: Path) -> None:
+def test_sentences_are_checked_and_cited_as_with_any_model(
+    knowledge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     embedder = HashEmbedder()
     build(knowledge, tmp_path / "index", embedder)
     retriever = Retriever(KnowledgeIndex(tmp_path / "index", embedder.name), embedder)
     yes = json.dumps({"choices": [{"message": {"content": "Yes"}}]})
+    monkeypatch.setattr(choosing, "RIVALS", 1)
     with answering((200, yes), (200, events(TRUE, " Bananas grow", " on Mars."))) as (address, _):
         answer = Assistant(retriever, embedder, RemoteModel(address, "chef")).ask("When should I water my tomatoes?")
     assert TRUE in answer.text
@@ -206,27 +210,26 @@ def test_a_stop_is_noticed_while_the_server_is_silent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("likely", "lead", "wanted"),
+    ("likely", "lead"),
     [
-        ({"Yes": -0.1, "No": -2.5}, 0.0, True),
-        ({"No": -0.1, "Yes": -2.5}, 0.0, False),
-        ({"No": -0.1, "Yes": -2.5}, 3.0, True),
-        ({"Yes": -0.1, "No": -2.5}, -3.0, False),
-        ({" No": -0.1, "Maybe": -2.5}, 0.0, False),
+        ({"Yes": -0.1, "No": -2.5}, 2.4),
+        ({"No": -0.1, "Yes": -2.5}, -2.4),
+        ({" No": -0.1, "Maybe": -2.5}, -2.4),
+        ({"Perhaps": -0.1, "Maybe": -2.5}, 0.0),
     ],
 )
-def test_a_yes_or_no_is_weighed_by_its_logits(likely: dict[str, float], lead: float, wanted: bool) -> None:
+def test_a_yes_or_no_is_weighed_by_its_logits(likely: dict[str, float], lead: float) -> None:
     entries = [{"token": token, "logprob": value} for token, value in likely.items()]
     choice = {"message": {"content": "x"}, "logprobs": {"content": [{"top_logprobs": entries}]}}
     with answering((200, json.dumps({"choices": [choice]}))) as (address, asked):
-        assert RemoteModel(address, "chef").prefers(ASKED, "Yes", "No", lead, Event()) is wanted
+        assert RemoteModel(address, "chef").leads([ASKED, ASKED], "Yes", "No", Event()) == pytest.approx([lead, lead])
     assert asked[0]["sent"]["max_tokens"] == 1
 
 
 @pytest.mark.parametrize(("said", "wanted"), [("Yes.", True), ("No, it does not.", False), ("", False)])
 def test_without_logits_what_is_said_counts(said: str, wanted: bool) -> None:
     with answering((200, json.dumps({"choices": [{"message": {"content": said}}]}))) as (address, _):
-        assert RemoteModel(address, "chef").prefers(ASKED, "Yes", "No", -0.5, Event()) is wanted
+        assert (RemoteModel(address, "chef").leads([ASKED], "Yes", "No", Event())[0] > 0) is wanted
 
 
 def test_doctor_says_whether_the_server_answers_and_has_the_model(settings: Settings) -> None:
@@ -255,6 +258,7 @@ def test_a_real_server_of_llama_cpp(weights_cache: Path, settings: Settings) -> 
         asked = [Message("user", ("What is the capital of France? Answer in one word.",))]
         assert "Paris" in "".join(token.text for token in model.stream(asked, 12, Event()))
         grass = [Message("user", ("Is grass green? Answer Yes or No.",))]
-        leads = [model.prefers(grass, "Yes", "No", lead, Event()) for lead in (-50.0, 50.0)]
-        assert leads == [False, True]
+        leads = model.leads([grass, grass], "Yes", "No", Event())
+        assert leads == pytest.approx([-lead for lead in model.leads([grass, grass], "No", "Yes", Event())], abs=0.01)
+        assert 0 < abs(leads[0]) < 20
         server.communicate(timeout=20)

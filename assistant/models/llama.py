@@ -2,11 +2,11 @@
 
 Nearly all the time before an answer's first word goes into reading the prompt, and most of the prompt is passages
 that were known before. So the state of each passage (its keys and values) is computed once, behind the fixed beginning
-of every prompt, kept on disk, and *spliced* into later prompts: restored, moved to its place (the rotary positions are
-turned by the difference), and joined. Only what depends on the question is read afresh. A spliced passage has not seen
-the passages before it, which costs quality (README has the figures); sentences that stand in the prompt once more,
-behind the passages (see `prompting`), are there to buy some of it back. Prompt Cache (Gim et al., MLSys 2024) and
-TurboRAG (2024) describe the idea.
+of every prompt, kept on disk, and restored into later prompts. Only what depends on the question is read afresh. The
+first passage of a prompt stands where it was computed, and nothing is lost. Further ones are moved to their places (the
+rotary positions are turned by the difference) and joined; they have not seen the passages before them, and each costs
+quality (DESIGN.md has the figures), so the assistant asks for one. Prompt Cache (Gim et al., MLSys 2024) and TurboRAG
+(2024) describe the idea.
 
 Several readers are served at once by `batching`. The engine knows nothing of documents or citations.
 """
@@ -14,6 +14,7 @@ Several readers are served at once by `batching`. The engine knows nothing of do
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,8 +37,6 @@ PREFIX, SCRATCH = 0, 1
 """The sequence that holds the beginning of every prompt, and the one where a passage is read or restored."""
 RESERVED_TOKENS = 512
 """Memory set aside for the beginning of every prompt."""
-ALONE = 1000.0
-"""What raises the logits of some tokens above those of all others."""
 IDLE_SECONDS = 0.2
 """How often it is looked whether the readers have gone."""
 
@@ -71,16 +70,12 @@ class LlamaModel:
     def __init__(self, path: Path, name: str, threads: int, states: StateStore | None = None) -> None:
         self.name = name
         self._sequences = Sequences(path, threads, 2 + READERS)
-        self.context_tokens = min(CONTEXT_TOKENS, self._sequences.trained_tokens)
+        self._context_tokens = min(CONTEXT_TOKENS, self._sequences.trained_tokens)
         self._states = states or StateStore(Path(), 0)
         self._make = f"{_fingerprint(path)} cyllama {self._sequences.version} f16"
         self._prefix: tuple[int, ...] = ()
         memory = MEMORY_TOKENS - RESERVED_TOKENS
         self._batcher = Batcher(self._sequences, range(2, 2 + READERS), memory, self._reset)
-
-    def count(self, text: str) -> int:
-        """Tokens in ``text``, taken as plain text."""
-        return len(self._sequences.tokens(text, is_template=False))
 
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
         """Greedy decoding; a stop is noticed within one operation of the network, some ten milliseconds.
@@ -94,32 +89,34 @@ class LlamaModel:
         for token, reused in self._tokens(prompt, max_tokens, stop):
             yield Token(growing.add(token), size, reused)
 
-    def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
-        """Whether the model would rather begin its answer with ``text``, whose logit is raised by ``lead``.
+    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
+        """By how much, in logits, the model would rather begin its answer with ``text`` than with ``other``.
 
         Raises:
-            ModelError: the prompt does not fit the context.
+            ModelError: a prompt does not fit the context.
         """
         first, second = (self._sequences.tokens(some, is_template=False)[0] for some in (text, other))
-        # raised far above all others, so that only the two compete
-        biases = ((first, ALONE + lead), (second, ALONE))
-        return any(token == first for token, _ in self._tokens(self._prompt(messages), 1, stop, biases))
+        told = (self._tokens(self._prompt(messages), 1, stop, (first, second)) for messages in prompts)
+        return [next((hundredths / 100 for hundredths, _ in one), -math.inf) for one in told]
 
     def _tokens(
-        self, prompt: _Prompt, max_tokens: int, stop: Event, biases: tuple[tuple[int, float], ...] = ()
+        self, prompt: _Prompt, max_tokens: int, stop: Event, pair: tuple[int, int] | None = None
     ) -> Iterator[tuple[int, int]]:
-        """The tokens of the answer, each with the number of tokens of the prompt that did not have to be read."""
+        """The tokens of the answer, each with the number of tokens of the prompt that did not have to be read.
+
+        Where there is a ``pair``, the one thing told is its lead (see `Stretch`).
+        """
         size = len(prompt.tokens)
-        if size + max_tokens > self.context_tokens:
+        if size + max_tokens > self._context_tokens:
             raise ModelError(
                 f"A prompt of {size} tokens and an answer of {max_tokens} do not fit the "
-                f"{self.context_tokens} tokens of {self.name}: ask a shorter question."
+                f"{self._context_tokens} tokens of {self.name}: ask a shorter question."
             )
         left, events = Event(), SimpleQueue[tuple[int, int] | Exception | None]()
 
         def work(task: Task, slot: int) -> Work:
             reused = yield from self._splice(prompt, slot)
-            yield from self._write(task, prompt, slot, max_tokens, biases, lambda token: events.put((token, reused)))
+            yield from self._write(task, prompt, slot, max_tokens, pair, lambda token: events.put((token, reused)))
 
         self._batcher.submit(Task(work, size + max_tokens, lambda: stop.is_set() or left.is_set(), events.put))
         try:
@@ -223,12 +220,15 @@ class LlamaModel:
         prompt: _Prompt,
         slot: int,
         max_tokens: int,
-        biases: tuple[tuple[int, float], ...],
+        pair: tuple[int, int] | None,
         emit: Callable[[int], None],
     ) -> Generator[Stretch, list[int], None]:
-        """Read the rest of the prompt, then write the answer, token by token; the biases are of its first token."""
-        (token,) = yield Stretch(slot, prompt.rest, 1, biases)
+        """Read the rest of the prompt, then tell a pair's lead, or write the answer, token by token."""
+        (token,) = yield Stretch(slot, prompt.rest, 1, pair)
         task.opening = False
+        if pair:
+            emit(token)
+            return
         for left in reversed(range(max_tokens)):
             if self._sequences.is_end(token):
                 return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from threading import Event
@@ -27,9 +28,10 @@ WAITS = (0.5, 2.0)
 POLL_SECONDS = 0.1
 """How soon a stop is noticed while the server is silent."""
 CHARACTERS_A_TOKEN = 3.5
-"""Rather too few than too many: a prompt that is taken for longer than it is still fits."""
-CONTEXT_TOKENS = 4096
+"""A rough mean of English text; what is counted by it is only told."""
 ALTERNATIVES = 10
+CLEAR = 10.0
+"""The lead, in logits, of what a server without logits says."""
 
 Result = TypeVar("Result")
 _BUSY = frozenset({429, 500, 502, 503, 504})
@@ -47,8 +49,6 @@ class RemoteModel:
     Raises:
         ModelError: ``name`` is empty and the server cannot be asked.
     """
-
-    context_tokens = CONTEXT_TOKENS
 
     def __init__(self, address: str, name: str = "", key: str = "") -> None:
         self._address = address.rstrip("/")
@@ -75,17 +75,14 @@ class RemoteModel:
             raise ModelError(f"The server at {self._address} lists no model: set ASSISTANT_MODEL_NAME.")
         return names
 
-    def count(self, text: str) -> int:
-        """About how many tokens ``text`` has."""
-        return int(len(text) / CHARACTERS_A_TOKEN) + 1
-
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
         """Greedy decoding, as far as the server does it; a stop closes the connection.
 
         Raises:
             ModelError: the server is gone, busy, silent, refuses, or sends what is no answer.
         """
-        prompt = sum(self.count(message.text) for message in messages)
+        # about so many tokens: how many it really has, the server keeps to itself
+        prompt = int(sum(len(message.text) for message in messages) / CHARACTERS_A_TOKEN) + 1
         request = {**self._request(messages, max_tokens), "stream": True}
         with asyncio.Runner() as runner:
             pieces = self._pieces(request)
@@ -95,17 +92,24 @@ class RemoteModel:
             finally:
                 runner.run(pieces.aclose())
 
-    def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
-        """Whether the model would rather begin with ``text``, by the logits where the server tells them.
+    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
+        """By how much the model would rather begin with ``text``, in logits where the server tells them.
+
+        The server is asked of all prompts at the same time.
 
         Raises:
             ModelError: as `stream`.
         """
-        request = {**self._request(messages, 1), "logprobs": True, "top_logprobs": ALTERNATIVES}
+        told = {"logprobs": True, "top_logprobs": ALTERNATIVES}
+
+        async def replies() -> list[dict[str, Any]]:
+            return await asyncio.gather(*(self._reply({**self._request(prompt, 1), **told}) for prompt in prompts))
+
         with asyncio.Runner() as runner:
-            reply = runner.run(_unless(self._reply(request), stop))
-        if reply is None:
-            return False
+            found = runner.run(_unless(replies(), stop))
+        return [-math.inf] * len(prompts) if found is None else [self._lead(reply, text, other) for reply in found]
+
+    def _lead(self, reply: dict[str, Any], text: str, other: str) -> float:
         try:
             choice = reply["choices"][0]
             first = ((choice.get("logprobs") or {}).get("content") or [{}])[0].get("top_logprobs") or []
@@ -114,9 +118,9 @@ class RemoteModel:
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise self._nonsense() from error
         if not likely:
-            return said.strip().startswith(text)
+            return CLEAR if said.strip().startswith(text) else -CLEAR
         rare = min(likely.values())
-        return bool(likely.get(text, rare) + lead > likely.get(other, rare))
+        return float(likely.get(text, rare) - likely.get(other, rare))
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """Nothing is kept here: what the server keeps is its own affair."""

@@ -18,6 +18,10 @@ MEMORY_TOKENS = 8192
 """Tokens that all sequences may have together; the model's own limit holds for each."""
 BATCH_TOKENS = 512
 INSTALL = "pip install cyllama"
+ALONE = 1000.0
+"""What raises the logits of two tokens above those of all others."""
+WIDEST = 6400
+"""Leads beyond this, in hundredths of a logit, count as this."""
 
 
 class Interrupted(Exception):
@@ -28,13 +32,13 @@ class Interrupted(Exception):
 class Stretch:
     """Tokens to read at the end of a sequence; ``outputs`` of the last of them say which token comes next.
 
-    ``biases`` are added to the logits of some tokens before the likeliest is taken.
+    Where there is a ``pair``, they say instead by how many hundredths of a logit its first token leads its second.
     """
 
     sequence: int
     tokens: Sequence[int]
     outputs: int = 0
-    biases: tuple[tuple[int, float], ...] = ()
+    pair: tuple[int, int] | None = None
 
 
 class Sequences:
@@ -121,18 +125,17 @@ class Sequences:
         return self._lengths[sequence]
 
     def read(self, stretches: Sequence[Stretch], interrupted: Callable[[], bool]) -> list[list[int]]:
-        """Read all stretches in one batch; of each, the likeliest next token after its last ``outputs`` tokens.
+        """Read all stretches in one batch; of each, what its last ``outputs`` tokens say.
 
         Raises:
             Interrupted: ``interrupted()`` became true, which is asked every few milliseconds.
         """
         batch = self._llama.LlamaBatch(n_tokens=sum(len(s.tokens) for s in stretches), embd=0, n_seq_max=1)
-        wanted: list[tuple[Any, range]] = []
+        wanted: list[tuple[Stretch, range]] = []
         row = 0
         for stretch in stretches:
             first = len(stretch.tokens) - stretch.outputs
-            sampler = self._sampler(stretch.biases) if stretch.biases else self._greedy
-            wanted.append((sampler, range(row + first, row + len(stretch.tokens))))
+            wanted.append((stretch, range(row + first, row + len(stretch.tokens))))
             for offset, token in enumerate(stretch.tokens):
                 batch.add(token, self._lengths[stretch.sequence] + offset, [stretch.sequence], offset >= first)
             row += len(stretch.tokens)
@@ -145,7 +148,20 @@ class Sequences:
             raise Interrupted from None
         for stretch in stretches:
             self._lengths[stretch.sequence] += len(stretch.tokens)
-        return [[int(sampler.sample(self._context, output)) for output in outputs] for sampler, outputs in wanted]
+        return [[self._output(row, stretch.pair) for row in rows] for stretch, rows in wanted]
+
+    def _output(self, row: int, pair: tuple[int, int] | None) -> int:
+        """What the logits of this row of the last batch say: the likeliest token, or the lead within a pair."""
+        if pair is None:
+            return int(self._greedy.sample(self._context, row))
+        first, second = pair
+        low, high = -WIDEST, WIDEST
+        # the binding hands out no logits, but a sampler takes biases; far above all others, only the two compete
+        while high - low > 1:
+            middle = (low + high) // 2
+            sampler = self._sampler([(first, ALONE), (second, ALONE + middle / 100)])
+            low, high = (middle, high) if sampler.sample(self._context, row) == first else (low, middle)
+        return low
 
     def copy(self, source: int, target: int) -> None:
         """Add what ``source`` holds to ``target``; both then share the memory."""

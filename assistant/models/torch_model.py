@@ -7,6 +7,7 @@ numbers go there and come back. The engine knows nothing of documents or citatio
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from threading import Event, Lock
@@ -63,17 +64,13 @@ class TransformersModel:
             raise ModelError(f"The model {name} has no chat template: choose one that was trained to chat.")
         self._model = model.eval()
         limit = int(getattr(self._model.config, "max_position_embeddings", CONTEXT_TOKENS))
-        self.context_tokens = min(CONTEXT_TOKENS, limit)
+        self._context_tokens = min(CONTEXT_TOKENS, limit)
         self._ends = _ends(self._model, self._tokenizer)
         self._lock = Lock()
         self._generated: Task = lent(self._generate) if lent else self._generate
         self._compared: Task = lent(self._compare) if lent else self._compare
         if not lent:
             self._device()
-
-    def count(self, text: str) -> int:
-        """Tokens in ``text``, taken as plain text."""
-        return len(self._tokens(text, is_template=False))
 
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
         """Greedy decoding; a stop is noticed at the next token.
@@ -82,21 +79,24 @@ class TransformersModel:
             ModelError: prompt and answer do not fit the context.
         """
         prompt = self._prompt(messages)
-        if len(prompt) + max_tokens > self.context_tokens:
+        if len(prompt) + max_tokens > self._context_tokens:
             raise ModelError(
                 f"A prompt of {len(prompt)} tokens and an answer of {max_tokens} do not fit the "
-                f"{self.context_tokens} tokens of {self.name}: ask a shorter question."
+                f"{self._context_tokens} tokens of {self.name}: ask a shorter question."
             )
         growing = GrowingText(lambda answer: str(self._tokenizer.decode(answer, skip_special_tokens=True)))
         with self._lock, closing(self._generated(prompt, max_tokens)) as tokens:
             while not stop.is_set() and (token := next(tokens, None)) is not None:
                 yield Token(growing.add(token), len(prompt), 0)
 
-    def prefers(self, messages: Sequence[Message], text: str, other: str, lead: float, stop: Event) -> bool:
-        """Whether the model would rather begin its answer with ``text``, whose logit is raised by ``lead``."""
+    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
+        """By how much, in logits, the model would rather begin its answer with ``text`` than with ``other``."""
         first, second = (self._tokens(some, is_template=False)[0] for some in (text, other))
         with self._lock:
-            return bool(sum(self._compared(self._prompt(messages), first, second, lead)))
+            if stop.is_set():
+                return [-math.inf] * len(prompts)
+            # all at once: where a GPU is lent, it is lent for each task anew
+            return [hundredths / 100 for hundredths in self._compared(list(map(self._prompt, prompts)), first, second)]
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """This engine keeps nothing: a GPU reads a prompt in less time than a state would take to come from disk."""
@@ -119,11 +119,13 @@ class TransformersModel:
             unread = [token]
             yield token
 
-    def _compare(self, prompt: list[int], first: int, second: int, lead: float) -> Generator[int, None, None]:
-        """A `Task`: one number, 1 where token ``first``, raised by ``lead``, comes before ``second``, or else 0."""
-        with self._torch.inference_mode():
-            logits = self._model(input_ids=self._torch.tensor([prompt], device=self._device())).logits[0, -1]
-        yield int(logits[first] + lead > logits[second])
+    def _compare(self, prompts: list[list[int]], first: int, second: int) -> Generator[int, None, None]:
+        """A `Task`: of each prompt, by how many hundredths of a logit token ``first`` leads ``second``."""
+        device = self._device()
+        for prompt in prompts:
+            with self._torch.inference_mode():
+                logits = self._model(input_ids=self._torch.tensor([prompt], device=device)).logits[0, -1]
+            yield round(100 * float(logits[first] - logits[second]))
 
     def _device(self) -> str:
         """Where the model is now: on the GPU, if the process that asks has one."""

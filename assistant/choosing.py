@@ -1,0 +1,71 @@
+"""Which passage the model answers from, if any answers the question.
+
+One passage is read, alone: it then stands where it was read before, nothing of what the model made of it is lost, and
+no two subjects are mixed up. Mostly likeness says which one. Where others are nearly as near to the question, or the
+documents may not answer it at all, the model looks at each first: asked whether the passage contains the answer, by how
+much would it rather say "Yes" than "No"?
+
+This module does not know how passages are found, nor what reads them. A question that several passages answer together
+is answered from one of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from assistant.types import SearchResult
+
+ENOUGH = 0.85
+"""The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
+SURE = 1.05
+"""At this sum the passages are taken to answer; below it one must be seen to."""
+LEAD, LEAD_OF_UNKNOWN = 0.25, 1.0
+"""By how much, in logits, "Yes" must then lead; the second where the question has a name that stands in no document."""
+RIVALS, RIVAL_DISTANCE = 3, 0.7
+"""Of so many passages those are rivals whose fused score is at most so far below the best one's; a logit counts like a
+whole of the score."""
+
+
+def lead_needed(strength: float, has_unknown_name: bool) -> float:
+    """The least lead with which a passage answers; minus infinity where likeness is enough, infinity where none would.
+
+    Args:
+        strength: of the evidence, see `Evidence.strength`.
+    """
+    if strength < ENOUGH:
+        return math.inf
+    if has_unknown_name:
+        return LEAD_OF_UNKNOWN
+    return -math.inf if strength >= SURE else LEAD
+
+
+def choose(
+    results: Sequence[SearchResult], needed: float, look: Callable[[Sequence[SearchResult]], Sequence[float]]
+) -> SearchResult | None:
+    """The passage to answer from, or ``None``.
+
+    Args:
+        results: best first.
+        needed: the lead that it must have, see `lead_needed`.
+        look: the leads of some passages; asked only where there is something to decide.
+    """
+    near = rivals(results)
+    if needed == math.inf or not near:
+        return None
+    if len(near) == 1 and needed == -math.inf:
+        return near[0]
+    best, lead = max(zip(near, look(near), strict=True), key=lambda pair: pair[0].score + pair[1])
+    return best if lead >= needed else None
+
+
+def rivals(results: Sequence[SearchResult]) -> list[SearchResult]:
+    """The best passage, and those that are nearly as near to the question."""
+    return [result for result in results[:RIVALS] if result.score >= results[0].score - RIVAL_DISTANCE]
+
+
+def put_first(chosen: SearchResult, results: Sequence[SearchResult]) -> tuple[SearchResult, ...]:
+    """``results`` with the chosen one before all others, and with no lower score than they have."""
+    best = replace(chosen, score=max(result.score for result in results))
+    return (best, *(result for result in results if result.identifier != chosen.identifier))

@@ -1,0 +1,87 @@
+"""Which passage is read: where likeness decides, where the model looks, and where nothing answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from assistant.choosing import (
+    ENOUGH,
+    LEAD,
+    LEAD_OF_UNKNOWN,
+    RIVAL_DISTANCE,
+    RIVALS,
+    SURE,
+    choose,
+    lead_needed,
+    put_first,
+)
+from assistant.types import Chunk, SearchResult
+
+
+def found(*scores: float) -> list[SearchResult]:
+    return [
+        SearchResult(n, Chunk(f"{n}.md", f"Title {n}", (), "Text.", 1, 1), score, 0.5) for n, score in enumerate(scores)
+    ]
+
+
+def chosen(scores: Sequence[float], leads: Sequence[float], needed: float = -math.inf) -> tuple[int | None, list[int]]:
+    """The place of the passage that is chosen, and the places of those that are looked at."""
+    looked: list[int] = []
+
+    def look(results: Sequence[SearchResult]) -> list[float]:
+        looked.extend(result.identifier for result in results)
+        return [leads[result.identifier] for result in results]
+
+    best = choose(found(*scores), needed, look)
+    return best.identifier if best else None, looked
+
+
+@pytest.mark.parametrize(
+    ("strength", "unknown", "needed"),
+    [
+        (ENOUGH - 0.01, False, math.inf),
+        (ENOUGH - 0.01, True, math.inf),
+        (ENOUGH, False, LEAD),
+        (SURE - 0.01, False, LEAD),
+        (SURE, False, -math.inf),
+        (2.0, True, LEAD_OF_UNKNOWN),
+    ],
+)
+def test_likeness_says_how_clear_the_yes_must_be(strength: float, unknown: bool, needed: float) -> None:
+    assert lead_needed(strength, unknown) == needed
+
+
+def test_a_passage_without_rivals_is_read_at_once() -> None:
+    assert chosen([5.0, 4.0 - RIVAL_DISTANCE, 1.0], [-9.0, 9.0, 9.0]) == (0, [])
+
+
+def test_of_rivals_the_one_that_answers_is_read() -> None:
+    assert chosen([5.0, 4.5, 4.4, 1.0], [-2.0, 0.5, 0.1, 9.0]) == (1, [0, 1, 2])
+    # a lead counts like a score
+    assert chosen([5.0, 4.5], [1.0, 1.4])[0] == 0
+    assert chosen([5.0, 4.5], [1.0, 1.6])[0] == 1
+
+
+def test_only_so_many_are_looked_at() -> None:
+    assert chosen([5.0] * 9, [float(n) for n in range(9)]) == (RIVALS - 1, list(range(RIVALS)))
+
+
+def test_in_doubt_one_must_answer() -> None:
+    assert chosen([5.0], [LEAD], LEAD) == (0, [0])
+    assert chosen([5.0], [LEAD - 0.01], LEAD) == (None, [0])
+    assert chosen([5.0, 4.9], [-1.0, 2.0], LEAD) == (1, [0, 1])
+
+
+def test_where_nothing_is_near_nothing_is_looked_at() -> None:
+    assert chosen([5.0, 4.9], [9.0, 9.0], math.inf) == (None, [])
+    assert chosen([], []) == (None, [])
+
+
+def test_the_chosen_passage_goes_before_the_others() -> None:
+    results = found(5.0, 4.5, 1.0)
+    first, *others = put_first(results[1], results)
+    assert (first.identifier, first.score) == (1, 5.0)
+    assert others == [results[0], results[2]]
