@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant import claims, grounding, retrieval
+from assistant import choosing, claims, retrieval
 from assistant.answering import Assistant
 from assistant.embedding import SentenceEmbedder
 from assistant.indexing import build
@@ -39,7 +39,7 @@ def test_without_rules_for_sentences_the_gate_fails(sample: Sample, monkeypatch:
 def test_with_a_wrong_bar_for_evidence_the_gate_fails(
     sample: Sample, monkeypatch: pytest.MonkeyPatch, enough: float, why: str
 ) -> None:
-    monkeypatch.setattr(grounding, "ENOUGH", enough)
+    monkeypatch.setattr(choosing, "ENOUGH", enough)
     assert below(measured(sample)) == ["enough evidence (balanced accuracy)"], why
 
 
