@@ -14,10 +14,12 @@ from assistant.words import content_words
 SHORT = 3
 """A question with at most so many content words is taken to lean on the conversation."""
 
-NAMED_BEFORE = 4
-"""So many content words before a pronoun name what it stands for."""
+LONG = 8
+"""A question with so many content words says what it is about, wherever it points."""
 
-_PRONOUN = re.compile(r"its?|they|them|their|theirs|he|him|his|she|her", re.I)
+NAMED_BEFORE = 4
+"""So many content words before a "they" or "that" name what it stands for."""
+
 # "is it legal to …" and "how much does it cost to …" point at nothing; "is it safe to use …" most often points back
 _EXPLETIVE = re.compile(
     r"\b(?:is|was|isn['’]t|would) it(?: be)?(?: really| even| still)? "
@@ -27,7 +29,7 @@ _EXPLETIVE = re.compile(
     re.I,
 )
 _OPENING = re.compile(
-    r"^\W*(and|but|or|so|also|then|what about|how about|why|why not|ok|okay|what else|more|else)\b", re.I
+    r"^\W*(?:(?:and|but|or|so|also|then|what about|how about|ok|okay|what else|more|else)\b|why(?: not)?\W*$)", re.I
 )
 # "what is …", "what does … mean", "how do … work": such a question names what it is about, be it ever so short
 _NAMES_ITS_SUBJECT = re.compile(
@@ -51,13 +53,14 @@ def standalone(question: str, conversation: Conversation) -> str:
 
 
 def _points_out(reference: re.Match[str], question: str) -> bool:
-    """Whether it points out of the question: "they" behind several content words most often means one of these."""
-    before = content_words(question[: reference.start()])
-    return not _PRONOUN.fullmatch(reference[0]) or len(before) < NAMED_BEFORE
+    """Whether it points out of the question: "they" or "that" behind several content words most often means these."""
+    return len(content_words(question[: reference.start()])) < NAMED_BEFORE
 
 
 def leans(question: str) -> bool:
     """Whether ``question`` can hardly be understood without what was said before."""
+    if len(content_words(question)) >= LONG and not _OPENING.search(question):
+        return False
     plain = _EXPLETIVE.sub(" ", question)
     if _OPENING.search(plain) or any(_points_out(reference, plain) for reference in _REFERENCE.finditer(plain)):
         return True

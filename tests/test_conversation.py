@@ -32,6 +32,8 @@ BEFORE = (Turn("user", "How do transformers work?"), Turn("assistant", "By atten
         "Is it worth using for a small company with little data?",
         "Is it legal to do that in Germany, France or Italy?",
         "how?",
+        "Why is that?",
+        "And why would a hospital still want its own medical AI when the all-purpose ones score just as well?",
         "?",
         "...and then?",
     ],
@@ -61,6 +63,10 @@ def test_a_question_that_leans_takes_the_question_before_it_along(question: str)
         "How much does it cost to train a big model, and why?",
         "How long would it take to read every book of a library?",
         "Would it be normal to see a graphics card with more memory run hot?",
+        "Why do chatbots make things up?",
+        "Why would a hospital still want its own medical AI when the all-purpose ones score just as well?",
+        "Which companies trained language models on licensed text before that was asked for?",
+        "These helpers that write programs all on their own, what exactly do they do the whole day in a firm?",
     ],
 )
 def test_a_question_that_stands_alone_is_left_as_it_is(question: str) -> None:
