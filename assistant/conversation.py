@@ -59,9 +59,10 @@ def _points_out(reference: re.Match[str], question: str) -> bool:
 
 def leans(question: str) -> bool:
     """Whether ``question`` can hardly be understood without what was said before."""
-    if len(content_words(question)) >= LONG and not _OPENING.search(question):
+    words = len(content_words(question))
+    if words >= LONG and not _OPENING.search(question):
         return False
     plain = _EXPLETIVE.sub(" ", question)
     if _OPENING.search(plain) or any(_points_out(reference, plain) for reference in _REFERENCE.finditer(plain)):
         return True
-    return len(content_words(question)) <= SHORT and not _NAMES_ITS_SUBJECT.search(question)
+    return words <= SHORT and not _NAMES_ITS_SUBJECT.search(question)

@@ -153,7 +153,7 @@ def _prompt(
 
     def look(asked: list[list[Message]]) -> list[float]:
         looks.extend(kept.lead(messages) for messages in asked)
-        return [look["lead"] for look in looks]
+        return [told["lead"] for told in looks]
 
     if name == FULL:
         return full(question, results), looks

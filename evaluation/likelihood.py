@@ -1,9 +1,8 @@
 """How likely a prompt makes a given answer: the mean log-probability of the answer's tokens.
 
-The binding hands out no logits, but it samples, and a sampler takes a bias. The bias at which the greedy choice moves
-from one token to another is the difference of their logits; halving finds it. With the likeliest tokens set aside one
-after the other, `TOP` differences give the sum that a log-probability needs, but for its smallest terms: what is told
-is a little too high, and more so for a prompt that leaves the model less sure. So a loss is told a little too small.
+The engine tells no logits, but the difference of two. With the likeliest tokens set aside one after the other, `TOP`
+differences give the sum that a log-probability needs, but for its smallest terms: what is told is a little too high,
+and more so for a prompt that leaves the model less sure. So a loss is told a little too small.
 
 It reaches into the engine's own parts, as nothing outside `evaluation/` may.
 """
@@ -13,17 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from threading import Event
-from typing import Any
 
 from assistant.models.batching import Task, Work
 from assistant.models.llama import LlamaModel
-from assistant.models.sequences import Stretch
+from assistant.models.sequences import Sequences, Stretch
 from assistant.types import Message
 
 TOP = 12
-WIDEST = 64.0
-"""Differences of logits beyond this count as this."""
-EXACT = 0.005
 ASIDE = -1e4
 
 
@@ -52,35 +47,15 @@ def log_probability(model: LlamaModel, messages: Sequence[Message], answer: str)
     return sum(found) / len(found)
 
 
-def _of_token(sequences: Any, row: int, token: int) -> float:
+def _of_token(sequences: Sequences, row: int, token: int) -> float:
     """Log-probability of ``token`` by the logits of this row of the last batch."""
-    best = _choice(sequences, row, [])
+    best = sequences.likeliest(row)
     aside = [best]
     behind = [0.0]
     while len(aside) < TOP:
-        following = _choice(sequences, row, [(other, ASIDE) for other in aside])
-        behind.append(_difference(sequences, row, best, following))
+        following = sequences.likeliest(row, [(other, ASIDE) for other in aside])
+        behind.append(sequences.difference(row, best, following))
         aside.append(following)
-    own = behind[aside.index(token)] if token in aside else _difference(sequences, row, best, token)
+    own = behind[aside.index(token)] if token in aside else sequences.difference(row, best, token)
     whole = sum(math.exp(-difference) for difference in behind)
     return -own - math.log(whole + (0.0 if token in aside else math.exp(-own)))
-
-
-def _difference(sequences: Any, row: int, best: int, other: int) -> float:
-    """How much greater the logit of ``best`` is than that of ``other``."""
-    low, high = 0.0, WIDEST
-    while high - low > EXACT:
-        middle = (low + high) / 2
-        # both far above all others, so that only the two compete
-        chosen = _choice(sequences, row, [(best, 1000.0), (other, 1000.0 + middle)])
-        low, high = (low, middle) if chosen == other else (middle, high)
-    return (low + high) / 2
-
-
-def _choice(sequences: Any, row: int, biases: list[tuple[int, float]]) -> int:
-    llama = sequences._llama
-    sampler = llama.LlamaSampler(llama.LlamaSamplerChainParams())
-    if biases:
-        sampler.add_logit_bias(sequences._vocabulary.n_vocab, biases)
-    sampler.add_greedy()
-    return int(sampler.sample(sequences._context, row))

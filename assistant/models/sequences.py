@@ -20,8 +20,8 @@ BATCH_TOKENS = 512
 INSTALL = "pip install cyllama"
 ALONE = 1000.0
 """What raises the logits of two tokens above those of all others."""
-WIDEST = 6400
-"""Leads beyond this, in hundredths of a logit, count as this."""
+WIDEST, EXACT = 64.0, 0.005
+"""Differences of logits beyond the first count as the first; the second is how far one may be out."""
 
 
 class Interrupted(Exception):
@@ -152,16 +152,22 @@ class Sequences:
 
     def _output(self, row: int, pair: tuple[int, int] | None) -> int:
         """What the logits of this row of the last batch say: the likeliest token, or the lead within a pair."""
-        if pair is None:
-            return int(self._greedy.sample(self._context, row))
-        first, second = pair
+        return self.likeliest(row) if pair is None else round(100 * self.difference(row, *pair))
+
+    def likeliest(self, row: int, biases: Sequence[tuple[int, float]] = ()) -> int:
+        """The likeliest token by this row of the last batch, the logits of some raised by ``biases``."""
+        sampler = self._sampler(biases) if biases else self._greedy
+        return int(sampler.sample(self._context, row))
+
+    def difference(self, row: int, first: int, second: int) -> float:
+        """How much greater the logit of ``first`` is than that of ``second`` in this row of the last batch."""
         low, high = -WIDEST, WIDEST
         # the binding hands out no logits, but a sampler takes biases; far above all others, only the two compete
-        while high - low > 1:
-            middle = (low + high) // 2
-            sampler = self._sampler([(first, ALONE), (second, ALONE + middle / 100)])
-            low, high = (middle, high) if sampler.sample(self._context, row) == first else (low, middle)
-        return low
+        while high - low > EXACT:
+            middle = (low + high) / 2
+            likelier = self.likeliest(row, [(first, ALONE), (second, ALONE + middle)])
+            low, high = (middle, high) if likelier == first else (low, middle)
+        return (low + high) / 2
 
     def copy(self, source: int, target: int) -> None:
         """Add what ``source`` holds to ``target``; both then share the memory."""
