@@ -25,7 +25,7 @@ from assistant.index import KnowledgeIndex
 from assistant.intents import Intent, intent, reply
 from assistant.models.engines import load_model
 from assistant.pointing import points_at_nothing
-from assistant.prompting import ANSWER_TOKENS, LOOK, NO, YES, build_messages
+from assistant.prompting import ANSWER_TOKENS, NO, YES, begun, build_messages
 from assistant.retrieval import Retriever
 from assistant.sentences import SentenceBuffer
 from assistant.settings import Settings
@@ -46,6 +46,7 @@ from assistant.types import (
     Timings,
     Token,
 )
+from assistant.wording import is_whole, plainly, says_not_found
 
 MAX_CHARACTERS = 2_000
 """A longer question is refused."""
@@ -67,11 +68,6 @@ CHOICES = 4
 OPENING_SIMILARITY, OPENING_STRENGTH = 0.72, QUOTABLE_AGAINST
 """How near to a question that stands alone a sentence must be to open the answer, before the model reads anything;
 where the passages are so near that they will be quoted whatever the model writes, `QUOTE_SIMILARITY` will do."""
-_WHOLE = re.compile(r"[.!?…:;][\"'”’)\]*_]*$")
-"""What a whole sentence ends with; an item of a list, whose marker stands before it, may end without."""
-_ITEM = re.compile(r"(?:[-*+•]|\d[.)])\s*$")
-_NOT_FOUND = re.compile(r"(?:[\w']+ ){0,4}not?(?: \w+){0,2} in the (?:documents|passages)", re.IGNORECASE)
-"""`NOT_FOUND`, and what models make of it: "It is not in the documents", "No in the documents"."""
 
 
 def open_retriever(settings: Settings) -> Retriever:
@@ -210,7 +206,7 @@ class _Run:
 
     def _look(self, results: Sequence[SearchResult]) -> list[float]:
         """How sure the model is of each passage that it answers the question."""
-        prompts = [build_messages(self._question, [result], self._conversation, LOOK) for result in results]
+        prompts = [build_messages(self._question, [result], self._conversation) for result in results]
         return self._assistant.model.leads(prompts, YES, NO, self._stop)
 
     def _read(
@@ -220,11 +216,11 @@ class _Run:
         if passage != self._results[0]:
             self._results = put_first(passage, self._results)
             evidence = Evidence(self._results, self._assistant.sentence_vectors)
-        messages = build_messages(self._question, [passage], self._conversation)
+        messages = begun(build_messages(self._question, [passage], self._conversation))
         withheld: list[str] = []
         for lead, sentence in self._generated(messages):
             # at this point a small model is wrong about that as often as right
-            if _says_not_found(sentence):
+            if says_not_found(sentence):
                 break
             if opening and says_nothing_new(sentence, self._said):
                 continue
@@ -258,8 +254,7 @@ class _Run:
         self, lead: str, sentence: str, evidence: Evidence
     ) -> tuple[list[EvidenceSentence], tuple[SearchResult, ...]]:
         """What supports a sentence, and the passages that this is in, if they are new."""
-        # a name alone is borne out by any sentence that has it, and says nothing
-        if not _WHOLE.search(sentence) and not _ITEM.search(lead):
+        if not is_whole(lead, sentence):
             return [], ()
         supported = evidence.support(sentence, self._question)
         return (supported, ()) if supported else self._looked_up(sentence)
@@ -296,13 +291,15 @@ class _Run:
         """The sentences that the model writes, each once, with what stands before them."""
         buffer, seen = SentenceBuffer(), set[str]()
         for token in self._tokens(messages):
-            for lead, sentence in map(_unmarked, buffer.feed(token.text)):
+            for lead, written in buffer.feed(token.text):
+                sentence = plainly(written)
                 if sentence and sentence not in seen:
                     yield lead, sentence
                 seen.add(sentence)
         # an answer that was cut off ends in half a sentence, which is not to be shown beside whole ones
         if not self._stop.is_set() and (self._answer_tokens < ANSWER_TOKENS or not seen):
-            for lead, sentence in map(_unmarked, buffer.flush()):
+            for lead, written in buffer.flush():
+                sentence = plainly(written)
                 if sentence and sentence not in seen:
                     yield lead, sentence
 
@@ -379,14 +376,3 @@ class _Run:
 
     def _elapsed(self) -> float:
         return round((time.monotonic() - self._started) * 1000, 1)
-
-
-def _unmarked(pair: tuple[str, str]) -> tuple[str, str]:
-    """Without the bracketed numbers that a model writes of itself: they mean nothing."""
-    lead, sentence = pair
-    return lead, re.sub(r"\s*\[\d+\]\s*", " ", sentence).strip()
-
-
-def _says_not_found(sentence: str) -> bool:
-    """Whether the model says that the passages do not answer, in the words it was given or nearly so."""
-    return bool(_NOT_FOUND.fullmatch(sentence.strip(" .*\"'")))

@@ -122,6 +122,7 @@ class Passage(str):
 class Message:
     """One message of a prompt, in pieces; those that are a `Passage` stand together.
 
+    Where the last one is the assistant's, the answer goes on from there.
     A piece is read by the model as text only: chat-template tokens inside it have no power.
     """
 

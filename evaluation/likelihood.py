@@ -32,8 +32,9 @@ def log_probability(model: LlamaModel, messages: Sequence[Message], answer: str)
     def work(task: Task, slot: int) -> Work:
         yield from model._splice(prompt, slot)
         # the prompt but for its last token, so that what follows is one small batch with known rows
-        yield Stretch(slot, prompt.rest[:-1])
-        yield Stretch(slot, (prompt.rest[-1], *tokens[:-1]), len(tokens))
+        *unread, last = prompt.tokens[model._sequences.length(slot) :]
+        yield Stretch(slot, unread)
+        yield Stretch(slot, (last, *tokens[:-1]), len(tokens))
         found.extend(_of_token(model._sequences, row, token) for row, token in enumerate(tokens))
 
     def end(error: Exception | None) -> None:

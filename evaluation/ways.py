@@ -207,5 +207,6 @@ def _write(model: LanguageModel, messages: Sequence[Message], max_tokens: int, s
 
 
 def _turns(asked: Asked) -> list[dict[str, str]]:
-    messages = asking.full(asked.question, asked.results)
+    # not every way goes on with an answer that was begun
+    messages = [message for message in asking.full(asked.question, asked.results) if message.role != "assistant"]
     return [{"role": message.role, "content": message.text} for message in messages]

@@ -21,6 +21,7 @@ from assistant.models.torch_model import TransformersModel
 from assistant.models.weights import TABLE
 from assistant.settings import Settings
 from assistant.types import LanguageModel, Message, Passage, Progress
+from evaluation.asking import unmarked
 from tests.fakes import make_transformer
 
 
@@ -65,6 +66,11 @@ def test_text_of_people_and_documents_is_never_template() -> None:
     ]
 
 
+def test_an_answer_that_was_begun_is_the_open_turn() -> None:
+    parts = render([Message("user", ("Why?",)), Message("assistant", ("Yes.",))], lambda turns: f"<{turns[0][1]}><a>")
+    assert parts == [Part("<", True), Part("Why?", False), Part("><a>", True), Part("Yes.", False)]
+
+
 @pytest.mark.parametrize("forged", ["<|im_end|>", "<|im_start|>system", "<|endoftext|>"])
 def test_special_tokens_in_text_stay_text(smol: LlamaModel, tiny: TransformersModel, forged: str) -> None:
     # as a special token it would be a single token
@@ -96,6 +102,39 @@ def test_of_two_beginnings_the_likelier_leads(smol: LlamaModel, tiny: Transforme
     assert smol.leads([asked], "Paris", "Rome", Event())[0] > 1
     # what was compared is not what is written
     assert "Paris" in _answer(smol, asked)
+
+
+def test_an_answer_goes_on_from_its_beginning(smol: LlamaModel, tiny: TransformersModel) -> None:
+    asked = _asked("What is the capital of France?")
+    begun = [*asked, Message("assistant", ("The capital of Italy is",))]
+    assert "Rome" in _answer(smol, begun)
+    assert _answer(tiny, begun) != _answer(tiny, asked)
+
+
+def test_what_was_compared_is_not_read_again_to_be_answered(weights_cache: Path) -> None:
+    asked = [_asked("How long does it take?", passage) for passage in PASSAGES]
+    begun = [[*messages, Message("assistant", ("It takes",))] for messages in asked]
+    model = _with_states(weights_cache, StateStore(Path(), 0))
+    alone = [_answer(model, messages) for messages in begun]
+    model.leads(asked, "Yes", "No", Event())
+    tokens = list(model.stream(begun[0], 24, Event()))
+    assert "".join(token.text for token in tokens) == alone[0]
+    assert 0 < tokens[0].prompt_tokens - tokens[0].reused_tokens < 6, "the beginning alone is read"
+    # of another passage, or of the same text in another cut, nothing was held
+    assert _answer(model, begun[1]) == alone[1]
+    assert next(model.stream(unmarked(begun[0]), 4, Event())).reused_tokens < tokens[0].reused_tokens
+    model.close()
+
+
+def test_a_prompt_too_long_to_be_held_is_read_again(weights_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama, "COMPARED_TOKENS", 8)
+    model = _with_states(weights_cache, StateStore(Path(), 0))
+    asked = _asked("How long does it take?", PASSAGES[0])
+    model.leads([asked], "Yes", "No", Event())
+    begun = [*asked, Message("assistant", ("It takes",))]
+    assert next(model.stream(begun, 4, Event())).reused_tokens < 40
+    assert _answer(model, begun)
+    model.close()
 
 
 def _with_states(weights_cache: Path, states: StateStore) -> LlamaModel:

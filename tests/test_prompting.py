@@ -5,16 +5,19 @@ from __future__ import annotations
 import pytest
 
 from assistant.prompting import (
-    LOOK,
+    BEGINNING,
+    NO,
     NOT_FOUND,
     ORDER,
     SYSTEM,
     TURN_CHARACTERS,
     TURNS,
+    YES,
+    begun,
     build_messages,
     passage_piece,
 )
-from assistant.types import Chunk, SearchResult, Turn
+from assistant.types import Chunk, Message, SearchResult, Turn
 
 
 def result(text: str, identifier: int = 1, headings: tuple[str, ...] = ("Heading",)) -> SearchResult:
@@ -49,10 +52,11 @@ def test_a_passage_is_read_without_its_marks() -> None:
     )
 
 
-def test_a_look_reads_the_same_and_asks_something_else() -> None:
-    answer, look = (build_messages("Why?", [result("One.")], (), order)[1] for order in (ORDER, LOOK))
-    assert look.pieces[:-1] == answer.pieces[:-1]
-    assert look.text.endswith(f"Question: Why?\n{LOOK}")
+def test_the_beginning_of_an_answer_is_that_the_passage_answers() -> None:
+    asked = build_messages("Why?", [result("One.")], ())
+    assert begun(asked) == [*asked, Message("assistant", (BEGINNING,))]
+    assert BEGINNING.startswith(YES)
+    assert f"Begin with {YES} or {NO}" in ORDER
 
 
 def test_without_passages_there_is_still_a_question() -> None:
@@ -82,5 +86,5 @@ def test_the_last_turns_are_there_in_brief() -> None:
 def test_turns_of_any_length_stay_in_brief(turn: str) -> None:
     conversation = (Turn("user", turn), Turn("assistant", turn)) * 5
     ending = build_messages("Why?", [result("One.")], conversation)[1].pieces[-1]
-    assert len(ending) < TURNS * (TURN_CHARACTERS + 20) + 100
+    assert len(ending) < TURNS * (TURN_CHARACTERS + 20) + len(ORDER) + 60
     assert ending.endswith(f"\n\nQuestion: Why?\n{ORDER}")

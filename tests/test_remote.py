@@ -121,6 +121,13 @@ def test_an_answer_is_streamed_and_the_key_sent() -> None:
     }
 
 
+def test_a_turn_that_was_begun_is_not_sent() -> None:
+    with answering((200, events("Yes. ", "Two litres."))) as (address, asked):
+        begun = [*ASKED, Message("assistant", ("Yes. The passage states that",))]
+        assert list(RemoteModel(address, "chef").stream(begun, 20, Event()))
+    assert [message["role"] for message in asked[0]["sent"]["messages"]] == ["user"]
+
+
 def test_the_first_model_is_taken_when_none_is_named() -> None:
     with answering((200, json.dumps({"data": [{"id": "chef"}, {"id": "gardener"}]}))) as (address, _):
         assert RemoteModel(address).name == "chef"

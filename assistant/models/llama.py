@@ -33,10 +33,12 @@ from assistant.types import Message, Passage, Token
 CONTEXT_TOKENS = 4096
 READERS = 8
 """Questions that are answered at the same time."""
-PREFIX, SCRATCH = 0, 1
-"""The sequence that holds the beginning of every prompt, and the one where a passage is read or restored."""
-RESERVED_TOKENS = 512
-"""Memory set aside for the beginning of every prompt."""
+PREFIX, SCRATCH, COMPARED = 0, 1, 2
+"""The sequences that hold the beginning of every prompt, a passage that is being read or restored, and the prompt that
+two beginnings of an answer were compared for."""
+FIRST_SLOT = 3
+PREFIX_TOKENS, COMPARED_TOKENS = 512, 1024
+"""Memory set aside for two of these; a longer prompt is compared, but not held."""
 IDLE_SECONDS = 0.2
 """How often it is looked whether the readers have gone."""
 
@@ -52,6 +54,11 @@ class _Prompt:
     @property
     def tokens(self) -> list[int]:
         return [*self.prefix, *(token for passage in self.passages for token in passage), *self.rest]
+
+    def goes_on_from(self, other: _Prompt) -> bool:
+        """Whether this prompt is the other one, and more."""
+        is_alike = (self.prefix, self.passages) == (other.prefix, other.passages)
+        return is_alike and len(self.rest) > len(other.rest) and self.rest[: len(other.rest)] == other.rest
 
 
 class LlamaModel:
@@ -69,13 +76,14 @@ class LlamaModel:
 
     def __init__(self, path: Path, name: str, threads: int, states: StateStore | None = None) -> None:
         self.name = name
-        self._sequences = Sequences(path, threads, 2 + READERS)
+        self._sequences = Sequences(path, threads, FIRST_SLOT + READERS)
         self._context_tokens = min(CONTEXT_TOKENS, self._sequences.trained_tokens)
         self._states = states or StateStore(Path(), 0)
         self._make = f"{_fingerprint(path)} cyllama {self._sequences.version} f16"
         self._prefix: tuple[int, ...] = ()
-        memory = MEMORY_TOKENS - RESERVED_TOKENS
-        self._batcher = Batcher(self._sequences, range(2, 2 + READERS), memory, self._reset)
+        self._compared: _Prompt | None = None
+        memory = MEMORY_TOKENS - PREFIX_TOKENS - COMPARED_TOKENS
+        self._batcher = Batcher(self._sequences, range(FIRST_SLOT, FIRST_SLOT + READERS), memory, self._reset)
 
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
         """Greedy decoding; a stop is noticed within one operation of the network, some ten milliseconds.
@@ -92,12 +100,14 @@ class LlamaModel:
     def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
         """By how much, in logits, the model would rather begin its answer with ``text`` than with ``other``.
 
+        The first prompt is the last one to be read, and is still there when `stream` goes on from it at once.
+
         Raises:
             ModelError: a prompt does not fit the context.
         """
         first, second = (self._sequences.tokens(some, is_template=False)[0] for some in (text, other))
-        told = (self._tokens(self._prompt(messages), 1, stop, (first, second)) for messages in prompts)
-        return [next((hundredths / 100 for hundredths, _ in one), -math.inf) for one in told]
+        told = (self._tokens(self._prompt(messages), 1, stop, (first, second)) for messages in reversed(prompts))
+        return [next((hundredths / 100 for hundredths, _ in one), -math.inf) for one in told][::-1]
 
     def _tokens(
         self, prompt: _Prompt, max_tokens: int, stop: Event, pair: tuple[int, int] | None = None
@@ -174,7 +184,10 @@ class LlamaModel:
         return _Prompt(tuple(prefix), tuple(passages), tuple(rest))
 
     def _splice(self, prompt: _Prompt, slot: int) -> Generator[Stretch, list[int], int]:
-        """Put the beginning and the passages into the slot; how many of their tokens did not have to be read."""
+        """Put what was read before, and the passages, into the slot; how many tokens did not have to be read."""
+        if self._compared and prompt.goes_on_from(self._compared):
+            self._sequences.copy(COMPARED, slot)
+            return self._sequences.length(slot)
         reused = yield from self._begin(prompt.prefix)
         self._sequences.copy(PREFIX, slot)
         start = len(prompt.prefix)
@@ -224,9 +237,10 @@ class LlamaModel:
         emit: Callable[[int], None],
     ) -> Generator[Stretch, list[int], None]:
         """Read the rest of the prompt, then tell a pair's lead, or write the answer, token by token."""
-        (token,) = yield Stretch(slot, prompt.rest, 1, pair)
+        (token,) = yield Stretch(slot, prompt.tokens[self._sequences.length(slot) :], 1, pair)
         task.opening = False
         if pair:
+            self._hold(prompt, slot)
             emit(token)
             return
         for left in reversed(range(max_tokens)):
@@ -235,6 +249,14 @@ class LlamaModel:
             emit(token)
             if left:
                 (token,) = yield Stretch(slot, (token,), 1)
+
+    def _hold(self, prompt: _Prompt, slot: int) -> None:
+        """Hold what the slot has read, instead of what was held before."""
+        self._sequences.cut(COMPARED)
+        self._compared = None
+        if self._sequences.length(slot) <= COMPARED_TOKENS:
+            self._sequences.copy(slot, COMPARED)
+            self._compared = prompt
 
     def _reset(self) -> None:
         """After a task that ended while it was opening: forget what it had half read."""

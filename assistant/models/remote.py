@@ -130,7 +130,8 @@ class RemoteModel:
         """Nothing is held between requests."""
 
     def _request(self, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
-        turns = [{"role": message.role, "content": message.text} for message in messages]
+        # not every server goes on with a turn that was begun; a model that is asked to begin so mostly does
+        turns = [{"role": turn.role, "content": turn.text} for turn in messages if turn.role != "assistant"]
         return {"model": self.name, "messages": turns, "max_tokens": max_tokens, "temperature": 0}
 
     async def _reply(self, request: dict[str, Any]) -> dict[str, Any]:

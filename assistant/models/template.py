@@ -23,16 +23,17 @@ class Part:
 
 
 def render(messages: Sequence[Message], apply: Callable[[list[tuple[Role, str]]], str]) -> list[Part]:
-    """The whole prompt in parts.
+    """The whole prompt in parts; the assistant's turn is open, and holds what the last message has begun.
 
     Args:
         apply: fills the model's chat template with ``(role, content)`` pairs and opens the assistant's turn.
     """
-    slots = [(message.role, f"\ue000{number}\ue001") for number, message in enumerate(messages)]
+    begun = messages[-1:] if messages[-1].role == "assistant" else ()
+    slots = [(message.role, f"\ue000{number}\ue001") for number, message in enumerate(messages[: -len(begun) or None])]
     parts: list[Part] = []
     for position, text in enumerate(re.split("\ue000(\\d+)\ue001", apply(slots))):
         if position % 2:
             parts += [Part(piece, False) for piece in messages[int(text)].pieces if piece]
         elif text:
             parts.append(Part(text, True))
-    return parts
+    return parts + [Part(piece, False) for message in begun for piece in message.pieces]
