@@ -21,7 +21,7 @@ ENOUGH = 0.85
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
 SURE = 1.05
 """At this sum the passages are taken to answer; below it one must be seen to."""
-LEAD, LEAD_OF_UNKNOWN = 0.25, 1.0
+LEAD, LEAD_OF_UNKNOWN = 0.0, 1.0
 """By how much, in logits, "Yes" must then lead; the second where the question has a name that stands in no document."""
 RIVALS, RIVAL_DISTANCE = 3, 0.7
 """Of so many passages those are rivals whose fused score is at most so far below the best one's; a logit counts like a
