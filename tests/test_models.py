@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +137,32 @@ def test_a_prompt_too_long_to_be_held_is_read_again(weights_cache: Path, monkeyp
     assert next(model.stream(begun, 4, Event())).reused_tokens < 40
     assert _answer(model, begun)
     model.close()
+
+
+PROGRAM = """
+import atexit, sys, threading, time
+from pathlib import Path
+
+atexit.register(lambda: print([thread.name for thread in threading.enumerate() if thread.name == "batcher"]))
+
+from assistant.models.llama import LlamaModel
+from assistant.types import Message
+
+model = LlamaModel(Path(sys.argv[1]), "smollm2-135m", 2)
+prompt = [Message("user", ("word " * 3000,))]
+reader = threading.Thread(target=lambda: list(model.stream(prompt, 9, threading.Event())), daemon=True)
+reader.start()
+while not model._batcher.busy:
+    time.sleep(0.01)
+time.sleep(0.2)
+assert reader.is_alive()
+"""
+
+
+def test_a_program_that_ends_while_a_prompt_is_read_ends_the_reading_first(weights_cache: Path) -> None:
+    weights = weights_cache / "weights" / TABLE["smollm2-135m"].file
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, weights], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[]\n", "")
 
 
 def _with_states(weights_cache: Path, states: StateStore) -> LlamaModel:

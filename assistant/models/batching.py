@@ -10,6 +10,7 @@ passages or text.
 
 from __future__ import annotations
 
+import atexit
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
@@ -70,6 +71,8 @@ class Batcher:
         self._closed = False
         self._thread = Thread(target=self._run, name="batcher", daemon=True)
         self._thread.start()
+        # a thread that reads while the interpreter is taken down would take the process down with it
+        atexit.register(self.close)
 
     def submit(self, task: Task) -> None:
         """Run the task when it is its turn."""
@@ -89,6 +92,7 @@ class Batcher:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        atexit.unregister(self.close)
 
     def _run(self) -> None:
         while True:
