@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 
-from assistant.choosing import choose, lead_needed, put_first
+from assistant.choosing import LEAD_OF_SURE, choose, lead_needed, put_first
 from assistant.chunking import plain_text
 from assistant.claims import Stated, asks_what_it_is, defines, names_as_written, speaks_of, stands_alone
 from assistant.conversation import standalone
@@ -196,9 +196,10 @@ class _Run:
 
     def _answered(self, evidence: Evidence, needed: float) -> Iterator[AnswerEvent]:
         """The answer, where a passage has the lead that is ``needed`` (see `choosing`)."""
-        opening = self._opening(evidence) if needed == -math.inf else None
+        opening = self._opening(evidence) if needed <= LEAD_OF_SURE else None
         if opening:
             yield self._shown("", plain_text(opening.quote), [opening])
+            needed = -math.inf
         passage = choose(self._results, needed, self._look)
         if passage:
             yield from self._read(passage, evidence, opening)

@@ -1,9 +1,9 @@
 """Which passage the model answers from, if any answers the question.
 
 One passage is read, alone: it then stands where it was read before, nothing of what the model made of it is lost, and
-no two subjects are mixed up. Mostly likeness says which one. Where others are nearly as near to the question, or the
-documents may not answer it at all, the model looks at each first: asked whether the passage contains the answer, by how
-much would it rather say "Yes" than "No"?
+no two subjects are mixed up. Likeness says which ones may be it. The model looks at each of these: asked whether the
+passage contains the answer, by how much would it rather say "Yes" than "No"? That costs little, for the answer goes on
+from the look at the passage that is taken.
 
 This module does not know how passages are found, nor what reads them. A question that several passages answer together
 is answered from one of them.
@@ -20,16 +20,17 @@ from assistant.types import SearchResult
 ENOUGH = 0.85
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
 SURE = 1.05
-"""At this sum the passages are taken to answer; below it one must be seen to."""
-LEAD, LEAD_OF_UNKNOWN = 0.0, 1.0
-"""By how much, in logits, "Yes" must then lead; the second where the question has a name that stands in no document."""
+"""At this sum the passages are taken to answer, unless the model is against it."""
+LEAD, LEAD_OF_SURE, LEAD_OF_UNKNOWN = -0.4, -0.8, 0.5
+"""By how much, in logits, "Yes" must lead: below `SURE`, from there on, and where a name in the question stands in no
+document. The model says "Yes" too seldom: of the passages that answer half lead by less than 0.1."""
 RIVALS, RIVAL_DISTANCE = 3, 0.7
 """Of so many passages those are rivals whose fused score is at most so far below the best one's; a logit counts like a
 whole of the score."""
 
 
 def lead_needed(strength: float, has_unknown_name: bool) -> float:
-    """The least lead with which a passage answers; minus infinity where likeness is enough, infinity where none would.
+    """The least lead with which a passage answers; infinity where none would do.
 
     Args:
         strength: of the evidence, see `Evidence.strength`.
@@ -38,7 +39,7 @@ def lead_needed(strength: float, has_unknown_name: bool) -> float:
         return math.inf
     if has_unknown_name:
         return LEAD_OF_UNKNOWN
-    return -math.inf if strength >= SURE else LEAD
+    return LEAD_OF_SURE if strength >= SURE else LEAD
 
 
 def choose(
@@ -49,13 +50,11 @@ def choose(
     Args:
         results: best first.
         needed: the lead that it must have, see `lead_needed`.
-        look: the leads of some passages; asked only where there is something to decide.
+        look: the leads of some passages, the first of which is the likeliest to be taken.
     """
     near = rivals(results)
     if needed == math.inf or not near:
         return None
-    if len(near) == 1 and needed == -math.inf:
-        return near[0]
     best, lead = max(zip(near, look(near), strict=True), key=lambda pair: pair[0].score + pair[1])
     return best if lead >= needed else None
 

@@ -31,11 +31,18 @@ def plainly(sentence: str) -> str:
     Nothing is left of a mere "Yes.".
     """
     sentence = _NUMBERED.sub(" ", sentence).strip()
-    sentence = _SAID_TO_BE_STATED.sub("", sentence)
+    sentence = _without_lone_mark(_SAID_TO_BE_STATED.sub("", sentence))
     if sentence.rstrip(".") == YES:
         return ""
     # as it goes on from a beginning that nobody sees; names such as "gpt-2" and "iPhone" are no such words
     return sentence[:1].upper() + sentence[1:] if _LOWER.match(sentence) else sentence
+
+
+def _without_lone_mark(sentence: str) -> str:
+    """Without a quotation mark at one end whose other one stands in another sentence, or nowhere."""
+    if sentence.count('"') == 1:
+        return sentence.removeprefix('"').removesuffix('"')
+    return sentence
 
 
 def is_whole(lead: str, sentence: str) -> bool:

@@ -272,7 +272,7 @@ def test_when_the_model_finds_nothing_the_documents_are_quoted(make: Make, knowl
     verbatim(answer, knowledge)
 
 
-def test_where_likeness_leaves_it_open_the_model_is_asked_whether_a_passage_answers(make: Make) -> None:
+def test_the_model_is_asked_whether_a_passage_answers_and_reads_it_once(make: Make) -> None:
     question = "When should I water my tomatoes?"
     assistant, model = make(ALSO_TRUE)
     assert not assistant.ask(question).refused
@@ -282,9 +282,27 @@ def test_where_likeness_leaves_it_open_the_model_is_asked_whether_a_passage_answ
     assert ALSO_TRUE in read
     assert read in looked, "what is read for the look is read once"
     assert model.asked[0][1].text.endswith(f"Question: {question}\n{ORDER}")
-    model.asked.clear()
-    assistant.ask(TRUE)
-    assert model.asked == [], "what is like enough is not asked about"
+    assert model.prompts[0][:-1] in model.asked, "the answer goes on from the look"
+
+
+@pytest.mark.parametrize(("lead", "is_refused"), [(-0.5, False), (-1.0, True)])
+def test_where_passages_are_near_only_a_clear_no_refuses(
+    make: Make, monkeypatch: pytest.MonkeyPatch, lead: float, is_refused: bool
+) -> None:
+    assistant, model = make(TRUE)
+    monkeypatch.setattr(model, "leads", lambda prompts, *_: [lead for _ in prompts])
+    monkeypatch.setattr(answering, "OPENING_SIMILARITY", 2.0)
+    monkeypatch.setattr(answering, "OPENING_STRENGTH", 9.0)
+    assert assistant.ask(QUESTION).refused is is_refused
+
+
+def test_after_an_opening_nothing_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    assistant, model = make(ALSO_TRUE)
+    model.consents = False
+    monkeypatch.setattr(answering, "OPENING_SIMILARITY", 0.1)
+    answer = assistant.ask(QUESTION)
+    assert answer.text.startswith(f"{TRUE} [1]")
+    assert model.prompts
 
 
 def test_of_near_passages_the_one_that_answers_is_read_and_quoted_first(
@@ -301,19 +319,19 @@ def test_of_near_passages_the_one_that_answers_is_read_and_quoted_first(
     assert [result.chunk for result in answer.results[:2]] == [others[0].chunk, best.chunk]
 
 
-def test_a_name_that_no_document_has_is_doubtful_however_near_the_passages_are(make: Make) -> None:
+def test_a_name_that_no_document_has_is_doubtful_however_near_the_passages_are(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assistant, model = make(TRUE)
     known = "Do Tomatoes need two litres of water every day in summer?"
     unknown = "Does Monet's aunt say tomatoes need two litres of water every day in summer?"
+    monkeypatch.setattr(model, "leads", lambda prompts, *_: [0.2 for _ in prompts])
     assert not assistant.ask(known).refused
-    assert model.asked == []
-    model.consents = False
     answer = assistant.ask(unknown)
     assert answer.refused
     assert "None of them mentions Monet." in answer.text
-    model.consents = True
+    monkeypatch.setattr(model, "leads", lambda prompts, *_: [0.6 for _ in prompts])
     assert not assistant.ask(unknown).refused
-    assert len(model.asked) == 2
 
 
 def test_a_passage_that_does_not_answer_gives_a_refusal_that_names_topics_and_contact(make: Make) -> None:

@@ -10,6 +10,7 @@ import pytest
 from assistant.choosing import (
     ENOUGH,
     LEAD,
+    LEAD_OF_SURE,
     LEAD_OF_UNKNOWN,
     RIVAL_DISTANCE,
     RIVALS,
@@ -46,7 +47,7 @@ def chosen(scores: Sequence[float], leads: Sequence[float], needed: float = -mat
         (ENOUGH - 0.01, True, math.inf),
         (ENOUGH, False, LEAD),
         (SURE - 0.01, False, LEAD),
-        (SURE, False, -math.inf),
+        (SURE, False, LEAD_OF_SURE),
         (2.0, True, LEAD_OF_UNKNOWN),
     ],
 )
@@ -54,8 +55,8 @@ def test_likeness_says_how_clear_the_yes_must_be(strength: float, unknown: bool,
     assert lead_needed(strength, unknown) == needed
 
 
-def test_a_passage_without_rivals_is_read_at_once() -> None:
-    assert chosen([5.0, 4.0 - RIVAL_DISTANCE, 1.0], [-9.0, 9.0, 9.0]) == (0, [])
+def test_a_passage_without_rivals_is_looked_at_alone() -> None:
+    assert chosen([5.0, 4.0 - RIVAL_DISTANCE, 1.0], [-9.0, 9.0, 9.0]) == (0, [0])
 
 
 def test_of_rivals_the_one_that_answers_is_read() -> None:

@@ -25,6 +25,9 @@ from assistant.wording import is_whole, plainly, says_not_found
         ("gpt-2 has 1.5 billion parameters.", "gpt-2 has 1.5 billion parameters."),
         ("iPhone users like it.", "iPhone users like it."),
         ('"Bread bakes."', '"Bread bakes."'),
+        ('"Bread bakes.', "Bread bakes."),
+        ('bread bakes."', "Bread bakes."),
+        ('He called it "bread.', 'He called it "bread.'),
     ],
 )
 def test_what_stands_around_it_is_taken_off(written: str, plain: str) -> None:
