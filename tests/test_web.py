@@ -310,7 +310,7 @@ class TestChatPage:
             {"role": "assistant", "content": [{"type": "text", "text": first}]},
         ]
         self._states(page, "And how does bread dough rise?", history)
-        asked = model.prompts[-1][-1].text
+        asked = model.prompts[-1][1].text
         assert "Answer: Bread bakes for forty minutes at 230 degrees." in asked
         assert "documents/" not in asked
 
