@@ -207,7 +207,7 @@ class _Run:
 
     def _look(self, results: Sequence[SearchResult]) -> list[float]:
         """How sure the model is of each passage that it answers the question."""
-        prompts = [build_messages(self._question, [result], self._conversation) for result in results]
+        prompts = [build_messages(self._query, [result]) for result in results]
         return self._assistant.model.leads(prompts, YES, NO, self._stop)
 
     def _read(
@@ -217,7 +217,7 @@ class _Run:
         if passage != self._results[0]:
             self._results = put_first(passage, self._results)
             evidence = Evidence(self._results, self._assistant.sentence_vectors)
-        messages = begun(build_messages(self._question, [passage], self._conversation))
+        messages = begun(build_messages(self._query, [passage]))
         withheld: list[str] = []
         for lead, sentence in self._generated(messages):
             # at this point a small model is wrong about that as often as right

@@ -20,6 +20,9 @@ LONG = 8
 NAMED_BEFORE = 4
 """So many content words before a "they" or "that" name what it stands for."""
 
+PREVIOUS_CHARACTERS = 600
+"""What is beyond them in the question before is left out: it has to fit a prompt."""
+
 # "is it legal to …" and "how much does it cost to …" point at nothing; "is it safe to use …" most often points back
 _EXPLETIVE = re.compile(
     r"\b(?:is|was|isn['’]t|would) it(?: be)?(?: really| even| still)? "
@@ -45,11 +48,11 @@ _REFERENCE = re.compile(
 
 
 def standalone(question: str, conversation: Conversation) -> str:
-    """The text to search for: ``question``, with the user's question before it if it leans on that one."""
-    previous = next((turn.content for turn in reversed(conversation) if turn.role == "user"), "")
-    if previous.strip() and leans(question):
-        return f"{' '.join(previous.split())} {question}"
-    return question
+    """The text to search for, and to ask: ``question``, with the user's question before it if it leans on that one."""
+    previous = " ".join(next((turn.content for turn in reversed(conversation) if turn.role == "user"), "").split())
+    if len(previous) > PREVIOUS_CHARACTERS:
+        previous = previous[:PREVIOUS_CHARACTERS].rsplit(" ", 1)[0]
+    return f"{previous} {question}" if previous and leans(question) else question
 
 
 def _points_out(reference: re.Match[str], question: str) -> bool:

@@ -73,7 +73,7 @@ class ReadAhead:
             self._assistant.sentence_vectors.of(chunk.text)
             if room:
                 result = SearchResult(0, chunk, 0.0, 0.0)
-                messages = build_messages("", [result], ())
+                messages = build_messages("", [result])
                 room = self._assistant.model.read_ahead(messages, self._stop)
                 self.read += room
             time.sleep(min(PAUSE_SECONDS, time.monotonic() - started))

@@ -21,20 +21,20 @@ def chosen(
     """The prompt of the assistant, where it is sure of the passages; ``look`` tells the leads behind some prompts."""
 
     def looked(rivals: Sequence[SearchResult]) -> Sequence[float]:
-        return look([build_messages(question, [rival], ()) for rival in rivals])
+        return look([build_messages(question, [rival]) for rival in rivals])
 
     passage = choose(results, -math.inf, looked)
-    return begun(build_messages(question, [passage] if passage else [], ()))
+    return begun(build_messages(question, [passage] if passage else []))
 
 
 def joined(question: str, results: Sequence[SearchResult], count: int) -> list[Message]:
     """The first ``count`` passages, each as it was read alone, one behind the other."""
-    return begun(build_messages(question, results[:count], ()))
+    return begun(build_messages(question, results[:count]))
 
 
 def full(question: str, results: Sequence[SearchResult]) -> list[Message]:
     """All passages, read from the first token to the last."""
-    return unmarked(begun(build_messages(question, results, ())))
+    return unmarked(begun(build_messages(question, results)))
 
 
 def unmarked(messages: Sequence[Message]) -> list[Message]:

@@ -61,7 +61,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
 
 def _read_passages(assistant: Assistant, question: Question) -> None:
     results = assistant.retriever.search(standalone(question.text, question.conversation), RIVALS)
-    assistant.model.read_ahead(build_messages(question.text, rivals(results), ()), Event())
+    assistant.model.read_ahead(build_messages(question.text, rivals(results)), Event())
 
 
 def is_right(question: Question, text: str) -> bool:

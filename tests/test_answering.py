@@ -466,12 +466,13 @@ def test_work_on_all_documents_is_refused_and_the_topics_are_named(make: Make) -
     assert "Growing tomatoes" in answer.text
 
 
-def test_the_conversation_is_in_the_search_and_in_the_prompt(make: Make) -> None:
+def test_what_is_searched_for_is_what_the_model_is_asked(make: Make) -> None:
     assistant, model = make(TRUE)
     answer = assistant.ask("And in summer?", (Turn("user", "How do I water tomatoes?"), Turn("assistant", "Gently.")))
     assert (answer.question, answer.query) == ("And in summer?", "How do I water tomatoes? And in summer?")
     assert not answer.refused
-    assert "Reader: How do I water tomatoes?\nAnswer: Gently.\n\nQuestion: And in summer?" in model.prompts[0][1].text
+    assert model.prompts[0][1].text.endswith(f"\n\nQuestion: {answer.query}\n{ORDER}")
+    assert "Gently" not in model.prompts[0][1].text
 
 
 def test_a_stop_before_the_first_word_ends_with_an_empty_answer(make: Make) -> None:

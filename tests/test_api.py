@@ -121,7 +121,7 @@ def test_earlier_messages_are_the_conversation_and_parts_are_read(door: Door) ->
     body["messages"][-1]["content"] = [{"type": "text", "text": "And at how many degrees?"}, {"type": "image_url"}]
     answer = door.post(body).json()
     assert answer["query"] == "How long does bread bake? And at how many degrees?"
-    assert "Reader: How long does bread bake?" in door.model.prompts[0][1].text
+    assert "Question: How long does bread bake? And at how many degrees?" in door.model.prompts[0][1].text
 
 
 def test_a_client_is_not_the_operator(door: Door) -> None:

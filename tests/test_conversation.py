@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.conversation import leans, standalone
+from assistant.conversation import PREVIOUS_CHARACTERS, leans, standalone
 from assistant.types import Turn
 
 BEFORE = (Turn("user", "How do transformers work?"), Turn("assistant", "By attention."))
@@ -85,3 +85,10 @@ def test_without_a_question_before_it_every_question_stands_alone(
 def test_the_last_question_counts_and_becomes_one_line() -> None:
     conversation = (*BEFORE, Turn("user", "  What is\n\n a token? "), Turn("assistant", "A piece."))
     assert standalone("And why?", conversation) == "What is a token? And why?"
+
+
+@pytest.mark.parametrize("before", ["word " * 10_000, "x" * 10_000])
+def test_of_a_long_question_before_the_beginning_is_taken(before: str) -> None:
+    asked = standalone("And for images?", (Turn("user", before),))
+    assert asked.endswith(" And for images?")
+    assert PREVIOUS_CHARACTERS - 10 < len(asked) <= PREVIOUS_CHARACTERS + len(" And for images?")
