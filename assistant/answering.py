@@ -196,7 +196,7 @@ class _Run:
 
     def _answered(self, evidence: Evidence, needed: float) -> Iterator[AnswerEvent]:
         """The answer, where a passage has the lead that is ``needed`` (see `choosing`)."""
-        opening = self._opening(evidence) if needed <= LEAD_OF_SURE else None
+        opening = self._opening(evidence) if needed == LEAD_OF_SURE else None
         if opening:
             yield self._shown("", plain_text(opening.quote), [opening])
             needed = -math.inf
@@ -290,19 +290,23 @@ class _Run:
 
     def _generated(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
         """The sentences that the model writes, each once, with what stands before them."""
-        buffer, seen = SentenceBuffer(), set[str]()
+        seen = set[str]()
+        for lead, written in self._written(messages):
+            sentence = plainly(written)
+            if sentence and sentence not in seen:
+                yield lead, sentence
+            seen.add(sentence)
+
+    def _written(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+        """All that the model writes, sentence by sentence."""
+        buffer, is_first = SentenceBuffer(), True
         for token in self._tokens(messages):
-            for lead, written in buffer.feed(token.text):
-                sentence = plainly(written)
-                if sentence and sentence not in seen:
-                    yield lead, sentence
-                seen.add(sentence)
+            for pair in buffer.feed(token.text):
+                is_first = False
+                yield pair
         # an answer that was cut off ends in half a sentence, which is not to be shown beside whole ones
-        if not self._stop.is_set() and (self._answer_tokens < ANSWER_TOKENS or not seen):
-            for lead, written in buffer.flush():
-                sentence = plainly(written)
-                if sentence and sentence not in seen:
-                    yield lead, sentence
+        if not self._stop.is_set() and (self._answer_tokens < ANSWER_TOKENS or is_first):
+            yield from buffer.flush()
 
     def _tokens(self, messages: Sequence[Message]) -> Iterator[Token]:
         for token in self._assistant.model.stream(messages, ANSWER_TOKENS, self._stop):

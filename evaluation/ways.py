@@ -19,6 +19,7 @@ from typing import Any
 from assistant.errors import ModelError
 from assistant.models import llama
 from assistant.models.states import StateStore
+from assistant.models.template import as_sent
 from assistant.prompting import NO, YES
 from assistant.types import LanguageModel, Message, SearchResult
 from evaluation import asking
@@ -93,7 +94,7 @@ def server(setup: Setup) -> Ask:
                 seen(text, 0)
             return False
 
-        turns = _turns(asked)
+        turns = as_sent(asking.full(asked.question, asked.results))
         request = {"messages": turns, "max_tokens": max_tokens, "temperature": 0, "stream": True}
         running.handle_chat_completions(request, take)
 
@@ -125,7 +126,10 @@ def transformers(setup: Setup) -> Ask:
 
     def ask(asked: Asked, max_tokens: int, seen: Seen) -> None:
         prompt = tokenizer.apply_chat_template(
-            _turns(asked), add_generation_prompt=True, return_tensors="pt", return_dict=True
+            as_sent(asking.full(asked.question, asked.results)),
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
         )
         with torch.inference_mode():
             model.generate(**prompt, max_new_tokens=max_tokens, do_sample=False, streamer=Streamer(seen))
@@ -204,9 +208,3 @@ def _choosing(model: LanguageModel) -> Ask:
 def _write(model: LanguageModel, messages: Sequence[Message], max_tokens: int, seen: Seen) -> None:
     for token in model.stream(messages, max_tokens, Event()):
         seen(token.text, token.reused_tokens)
-
-
-def _turns(asked: Asked) -> list[dict[str, str]]:
-    # not every way goes on with an answer that was begun
-    messages = [message for message in asking.full(asked.question, asked.results) if message.role != "assistant"]
-    return [{"role": message.role, "content": message.text} for message in messages]

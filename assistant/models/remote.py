@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import httpx
 
 from assistant.errors import ModelError
+from assistant.models.template import as_sent
 from assistant.types import Message, Token
 
 CONNECT_SECONDS = 5.0
@@ -130,9 +131,8 @@ class RemoteModel:
         """Nothing is held between requests."""
 
     def _request(self, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
-        # not every server goes on with a turn that was begun; a model that is asked to begin so mostly does
-        turns = [{"role": turn.role, "content": turn.text} for turn in messages if turn.role != "assistant"]
-        return {"model": self.name, "messages": turns, "max_tokens": max_tokens, "temperature": 0}
+        # a model that is asked to begin so mostly does by itself
+        return {"model": self.name, "messages": as_sent(messages), "max_tokens": max_tokens, "temperature": 0}
 
     async def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
         async with aclosing(self._lines(request)) as lines:

@@ -37,3 +37,11 @@ def render(messages: Sequence[Message], apply: Callable[[list[tuple[Role, str]]]
         elif text:
             parts.append(Part(text, True))
     return parts + [Part(piece, False) for message in begun for piece in message.pieces]
+
+
+def as_sent(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """The messages for a program that fills the template itself.
+
+    An answer that was begun is left out: not every program goes on with it.
+    """
+    return [{"role": message.role, "content": message.text} for message in messages if message.role != "assistant"]
