@@ -15,8 +15,8 @@ from dataclasses import asdict
 from threading import Event
 from typing import Any
 
-from assistant.answering import Assistant
-from assistant.choosing import RIVALS, rivals
+from assistant.answering import RESULTS, Assistant
+from assistant.choosing import rivals
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.indexing import build
@@ -60,8 +60,10 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
 
 
 def _read_passages(assistant: Assistant, question: Question) -> None:
-    results = assistant.retriever.search(standalone(question.text, question.conversation), RIVALS)
+    results = assistant.retriever.search(standalone(question.text, question.conversation), RESULTS)
     assistant.model.read_ahead(build_messages(question.text, rivals(results)), Event())
+    for result in results:
+        assistant.sentence_vectors.of(result.chunk.text)
 
 
 def is_right(question: Question, text: str) -> bool:

@@ -2,7 +2,8 @@
 
 One engine with the states of all passages kept. First one reader asks one question after the other; then `READERS`
 ask the same questions, one more every `APART` seconds. Tokens a second count from the first question to the last
-answer, the reading included; while only writing goes on they are more.
+answer, the looks and the reading included. How much faster they are together while all of them write, and nobody reads,
+is told beside it: what batching can give at most.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from evaluation.statistics import keep
 READERS = 8
 APART = 1.0
 LEAVERS = 10
+WRITTEN_TOKENS = 120
 READING_SECONDS = 2.0
 """So long a prompt is read when its reader leaves; reading it all takes longer."""
 
@@ -60,6 +62,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
             "together": together,
             "tokens_a_second_of_alone": round(together["tokens_a_second"] / alone["tokens_a_second"], 2),
             "first_word_of_alone": round(together["first_word_seconds"] / alone["first_word_seconds"], 2),
+            "writing_tokens_a_second": {count: _writing(model, count) for count in (1, READERS)},
             "milliseconds_until_free": _until_free(model, prompts[0]),
         }
         model.close()
@@ -99,6 +102,19 @@ def _summary(times: Sequence[tuple[float, float, float, int]]) -> dict[str, floa
         "first_word_seconds": round(median(first - asked for asked, first, *_ in times), 2),
         "slowest_first_word_seconds": round(max(first - asked for asked, first, *_ in times), 2),
     }
+
+
+def _writing(model: llama.LlamaModel, count: int) -> float:
+    """Tokens a second that ``count`` readers get in all, from when the last of them begins until one has finished."""
+
+    def write(number: int) -> list[float]:
+        asked = [Message("user", (f"Tell a long story about {number} sailors.",))]
+        return [time.monotonic() for _ in model.stream(asked, WRITTEN_TOKENS, Event())]
+
+    with ThreadPoolExecutor(count) as pool:
+        times = list(pool.map(write, range(count)))
+    start, end = max(one[0] for one in times), min(one[-1] for one in times)
+    return round(sum(start < moment <= end for one in times for moment in one) / (end - start), 1)
 
 
 def _until_free(model: llama.LlamaModel, messages: Sequence[Message]) -> dict[str, float]:

@@ -309,6 +309,7 @@ def test_of_near_passages_the_one_that_answers_is_read_and_quoted_first(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choosing, "RIVAL_DISTANCE", 9.0)
+    monkeypatch.setattr(choosing, "MOST_LEAD", 9.0)
     assistant, model = make("Not in the documents.", FEWEST)
     best, *others = assistant.retriever.search(TRUE, 3)
     other = others[0].chunk.text

@@ -6,7 +6,8 @@ import math
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -22,7 +23,7 @@ from assistant.models.template import Part, render
 from assistant.models.torch_model import TransformersModel
 from assistant.models.weights import TABLE
 from assistant.settings import Settings
-from assistant.types import LanguageModel, Message, Passage, Progress
+from assistant.types import LanguageModel, Message, Passage, Progress, Token
 from evaluation.asking import unmarked
 from tests.fakes import make_transformer
 
@@ -95,15 +96,19 @@ def test_of_two_beginnings_the_likelier_leads(smol: LlamaModel, tiny: Transforme
     asked = _asked("What is the capital of France? Answer in one word.")
     oven = _asked("Bread bakes in an oven. Where does bread bake? Answer in one word.")
     for model in (smol, tiny):
-        leads = model.leads([asked, oven], "Paris", "Rome", Event())
-        other_way = model.leads([asked, oven], "Rome", "Paris", Event())
+        leads = list(model.leads([asked, oven], "Paris", "Rome", Event()))
+        other_way = list(model.leads([asked, oven], "Rome", "Paris", Event()))
         assert other_way == pytest.approx([-lead for lead in leads], abs=0.02)
         stopped = Event()
         stopped.set()
-        assert model.leads([asked], "Paris", "Rome", stopped) == [-math.inf]
-    assert smol.leads([asked], "Paris", "Rome", Event())[0] > 1
+        assert list(model.leads([asked], "Paris", "Rome", stopped)) == [-math.inf]
+    assert next(iter(smol.leads([asked], "Paris", "Rome", Event()))) > 1
     # what was compared is not what is written
     assert "Paris" in _answer(smol, asked)
+
+
+def _fresh(tokens: Sequence[Token]) -> int:
+    return tokens[0].prompt_tokens - tokens[0].reused_tokens
 
 
 def test_an_answer_goes_on_from_its_beginning(smol: LlamaModel, tiny: TransformersModel) -> None:
@@ -118,24 +123,53 @@ def test_what_was_compared_is_not_read_again_to_be_answered(weights_cache: Path)
     begun = [[*messages, Message("assistant", ("It takes",))] for messages in asked]
     model = _with_states(weights_cache, StateStore(Path(), 0))
     alone = [_answer(model, messages) for messages in begun]
-    model.leads(asked, "Yes", "No", Event())
-    tokens = list(model.stream(begun[0], 24, Event()))
-    assert "".join(token.text for token in tokens) == alone[0]
-    assert 0 < tokens[0].prompt_tokens - tokens[0].reused_tokens < 6, "the beginning alone is read"
-    # of another passage, or of the same text in another cut, nothing was held
-    assert _answer(model, begun[1]) == alone[1]
-    assert next(model.stream(unmarked(begun[0]), 4, Event())).reused_tokens < tokens[0].reused_tokens
+    list(model.leads(asked, "Yes", "No", Event()))
+    # another reader's comes between, and takes nothing away
+    list(model.leads([_asked("Where?", PASSAGES[0])], "Yes", "No", Event()))
+    for messages, expected in zip(begun[:2], alone, strict=False):
+        tokens = list(model.stream(messages, 24, Event()))
+        assert "".join(token.text for token in tokens) == expected
+        assert _fresh(tokens) < 6, "the beginning alone is read"
+    # what was gone on from is not held any longer, and of the same text in another cut nothing was
+    assert _fresh(list(model.stream(begun[0], 4, Event()))) > 6
+    list(model.leads(asked[:1], "Yes", "No", Event()))
+    assert _fresh(list(model.stream(unmarked(begun[0]), 4, Event()))) > 6
     model.close()
 
 
-def test_a_prompt_too_long_to_be_held_is_read_again(weights_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama, "COMPARED_TOKENS", 8)
-    model = _with_states(weights_cache, StateStore(Path(), 0))
+def test_who_goes_on_from_what_is_held_waits_for_nobody_who_reads(weights_cache: Path) -> None:
     asked = _asked("How long does it take?", PASSAGES[0])
-    model.leads([asked], "Yes", "No", Event())
     begun = [*asked, Message("assistant", ("It takes",))]
-    assert next(model.stream(begun, 4, Event())).reused_tokens < 40
-    assert _answer(model, begun)
+    model = _with_states(weights_cache, StateStore(Path(), 0))
+    list(model.leads([asked], "Yes", "No", Event()))
+    told: list[str] = []
+
+    def read() -> None:
+        told.extend("long" for _ in model.stream(_asked("Water boils. " * 400), 2, Event()))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    while not model._batcher.busy:
+        time.sleep(0.001)
+    told.extend("brief" for _ in model.stream(begun, 4, Event()))
+    reader.join()
+    assert told.index("brief") < told.index("long")
+    model.close()
+
+
+def test_what_is_held_has_bounds(weights_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [_asked(f"How long does it take in {town}?", PASSAGES[0]) for town in ("York", "Leeds", "Bath", "Hull")]
+    begun = [[*messages, Message("assistant", ("It takes",))] for messages in asked]
+    model = _with_states(weights_cache, StateStore(Path(), 0))
+    size = next(model.stream(asked[0], 4, Event())).prompt_tokens
+    for name, bound, most in (("HELD_TOKENS", 8, 0), ("HELD_TOKENS", 2 * size + 8, 2), ("HELD", llama.HELD[:2], 2)):
+        with monkeypatch.context() as patched:
+            patched.setattr(llama, name, bound)
+            list(model.leads(asked, "Yes", "No", Event()))
+            list(model.leads(asked[-1:], "Yes", "No", Event()))
+            fresh = [_fresh(list(model.stream(messages, 4, Event()))) for messages in begun]
+        # the last was read last
+        assert [tokens < 6 for tokens in fresh] == [place >= len(asked) - most for place in range(len(asked))]
     model.close()
 
 

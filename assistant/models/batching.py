@@ -35,6 +35,8 @@ class Task:
         is_stopped: whether it should end; asked every few milliseconds.
         end: called once when it has ended, with the error if there was one.
         idle: it runs only while nothing else does, and gives way at once.
+        is_brief: whether next to nothing is left to read before it writes: then it has no opening, and needs to wait
+            for nobody's. Asked in the batcher's thread, right before the work begins.
     """
 
     work: Callable[[Task, int], Work]
@@ -42,6 +44,7 @@ class Task:
     is_stopped: Callable[[], bool]
     end: Callable[[Exception | None], None]
     idle: bool = False
+    is_brief: Callable[[], bool] = lambda: False
     opening: bool = True
     slot: int = -1
     generator: Any = None
@@ -132,19 +135,27 @@ class Batcher:
 
     def _admit(self) -> None:
         with self._changed:
-            for task in [task for task in self._waiting if task.is_stopped()]:
-                self._waiting.remove(task)
-                self._finish(task, None)
-            if not self._waiting or not self._free or any(task.opening for task in self._running):
+            for left in [task for task in self._waiting if task.is_stopped()]:
+                self._waiting.remove(left)
+                self._finish(left, None)
+            task = self._next()
+            if task is None or not self._free:
                 return
-            task = next((task for task in self._waiting if not task.idle), self._waiting[0])
             needed = sum(running.tokens for running in self._running) + task.tokens
             if (task.idle and self._running) or (self._running and needed > self._memory):
                 return
             self._waiting.remove(task)
-            task.slot = self._free.pop()
-            self._running.append(task)
+            task.slot, task.opening = self._free.pop(), not task.is_brief()
+            # it goes on first, before another can change what made it brief
+            self._running.insert(0, task)
         task.generator = task.work(task, task.slot)
+
+    def _next(self) -> Task | None:
+        """Whose turn it is of those who wait, if it is anybody's."""
+        brief = [task for task in self._waiting if task.is_brief()]
+        if brief or any(task.opening for task in self._running):
+            return next(iter(brief), None)
+        return min(self._waiting, key=lambda task: task.idle, default=None)
 
     def _advance(self, task: Task) -> None:
         """Give the task what it asked for, if that is complete, and take its next wish."""

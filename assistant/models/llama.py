@@ -17,10 +17,12 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
+from typing import Any
 
 from assistant.errors import ModelError
 from assistant.models.batching import Batcher, Task, Work
@@ -33,12 +35,13 @@ from assistant.types import Message, Passage, Token
 CONTEXT_TOKENS = 4096
 READERS = 8
 """Questions that are answered at the same time."""
-PREFIX, SCRATCH, COMPARED = 0, 1, 2
-"""The sequences that hold the beginning of every prompt, a passage that is being read or restored, and the prompt that
-two beginnings of an answer were compared for."""
-FIRST_SLOT = 3
-PREFIX_TOKENS, COMPARED_TOKENS = 512, 1024
-"""Memory set aside for two of these; a longer prompt is compared, but not held."""
+PREFIX, SCRATCH = 0, 1
+"""The sequences that hold the beginning of every prompt, and a passage that is being read or restored."""
+HELD = range(2, 2 + READERS)
+"""Those that hold prompts for which two beginnings of an answer were compared."""
+SLOTS = range(HELD.stop, HELD.stop + READERS)
+PREFIX_TOKENS, HELD_TOKENS = 512, 3072
+"""Memory set aside for the beginning, and for what is held."""
 IDLE_SECONDS = 0.2
 """How often it is looked whether the readers have gone."""
 
@@ -61,6 +64,13 @@ class _Prompt:
         return is_alike and len(self.rest) > len(other.rest) and self.rest[: len(other.rest)] == other.rest
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """That a task has ended, and by which error, if by one."""
+
+    error: Exception | None
+
+
 class LlamaModel:
     """A `LanguageModel` on llama.cpp; safe to call from several threads, which are served together.
 
@@ -76,14 +86,15 @@ class LlamaModel:
 
     def __init__(self, path: Path, name: str, threads: int, states: StateStore | None = None) -> None:
         self.name = name
-        self._sequences = Sequences(path, threads, FIRST_SLOT + READERS)
+        self._sequences = Sequences(path, threads, SLOTS.stop)
         self._context_tokens = min(CONTEXT_TOKENS, self._sequences.trained_tokens)
         self._states = states or StateStore(Path(), 0)
         self._make = f"{_fingerprint(path)} cyllama {self._sequences.version} f16"
         self._prefix: tuple[int, ...] = ()
-        self._compared: _Prompt | None = None
-        memory = MEMORY_TOKENS - PREFIX_TOKENS - COMPARED_TOKENS
-        self._batcher = Batcher(self._sequences, range(FIRST_SLOT, FIRST_SLOT + READERS), memory, self._reset)
+        self._held: dict[_Prompt, int] = {}
+        """Prompts that were compared and not gone on from, the oldest first, with the sequences that hold them."""
+        memory = MEMORY_TOKENS - PREFIX_TOKENS - HELD_TOKENS
+        self._batcher = Batcher(self._sequences, SLOTS, memory, self._reset)
 
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
         """Greedy decoding; a stop is noticed within one operation of the network, some ten milliseconds.
@@ -92,50 +103,80 @@ class LlamaModel:
             ModelError: prompt and answer do not fit the context.
         """
         prompt = self._prompt(messages)
-        size = len(prompt.tokens)
+        size = self._size(prompt, max_tokens)
         growing = GrowingText(self._sequences.text)
-        for token, reused in self._tokens(prompt, max_tokens, stop):
+
+        def work(task: Task, slot: int, tell: Callable[[tuple[int, int]], None]) -> Work:
+            reused = yield from self._splice(prompt, slot)
+            yield from self._write(task, prompt, slot, max_tokens, lambda token: tell((token, reused)))
+
+        def is_brief() -> bool:
+            return self._held_for(prompt) is not None
+
+        for token, reused in self._told(work, size + max_tokens, stop, is_brief):
             yield Token(growing.add(token), size, reused)
 
-    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
+    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> Iterator[float]:
         """By how much, in logits, the model would rather begin its answer with ``text`` than with ``other``.
 
-        The first prompt is the last one to be read, and is still there when `stream` goes on from it at once.
+        The prompts are read one after the other until the iteration ends. They are held for a while, for `stream` to
+        go on from one.
 
         Raises:
             ModelError: a prompt does not fit the context.
         """
         first, second = (self._sequences.tokens(some, is_template=False)[0] for some in (text, other))
-        told = (self._tokens(self._prompt(messages), 1, stop, (first, second)) for messages in reversed(prompts))
-        return [next((hundredths / 100 for hundredths, _ in one), -math.inf) for one in told][::-1]
+        asked = list(map(self._prompt, prompts))
 
-    def _tokens(
-        self, prompt: _Prompt, max_tokens: int, stop: Event, pair: tuple[int, int] | None = None
-    ) -> Iterator[tuple[int, int]]:
-        """The tokens of the answer, each with the number of tokens of the prompt that did not have to be read.
+        def work(task: Task, slot: int, tell: Callable[[int], None]) -> Work:
+            for prompt in asked:
+                yield from self._splice(prompt, slot)
+                (hundredths,) = yield Stretch(slot, self._unread(prompt, slot), 1, (first, second))
+                self._hold(prompt, slot)
+                self._sequences.cut(slot)
+                tell(hundredths)
 
-        Where there is a ``pair``, the one thing told is its lead (see `Stretch`).
-        """
+        with closing(self._told(work, max(self._size(prompt, 1) for prompt in asked), stop)) as told:
+            for _ in asked:
+                yield next(told, -math.inf) / 100
+
+    def _size(self, prompt: _Prompt, max_tokens: int) -> int:
+        """How many tokens the prompt has, if an answer of ``max_tokens`` fits behind it."""
         size = len(prompt.tokens)
         if size + max_tokens > self._context_tokens:
             raise ModelError(
                 f"A prompt of {size} tokens and an answer of {max_tokens} do not fit the "
                 f"{self._context_tokens} tokens of {self.name}: ask a shorter question."
             )
-        left, events = Event(), SimpleQueue[tuple[int, int] | Exception | None]()
+        return size
 
-        def work(task: Task, slot: int) -> Work:
-            reused = yield from self._splice(prompt, slot)
-            yield from self._write(task, prompt, slot, max_tokens, pair, lambda token: events.put((token, reused)))
-
-        self._batcher.submit(Task(work, size + max_tokens, lambda: stop.is_set() or left.is_set(), events.put))
+    def _told(
+        self,
+        work: Callable[[Task, int, Callable[[Any], None]], Work],
+        tokens: int,
+        stop: Event,
+        is_brief: Callable[[], bool] = lambda: False,
+    ) -> Generator[Any, None, None]:
+        """What the work tells, as it runs among other readers' work; ending the iteration ends it."""
+        left, events = Event(), SimpleQueue[Any]()
+        self._batcher.submit(
+            Task(
+                lambda task, slot: work(task, slot, events.put),
+                tokens,
+                lambda: stop.is_set() or left.is_set(),
+                lambda error: events.put(_Ended(error)),
+                is_brief=is_brief,
+            )
+        )
         try:
-            while (event := events.get()) is not None:
-                if isinstance(event, Exception):
-                    raise ModelError(f"{self.name} failed ({event}): ask again, or start the program anew.") from event
+            while not isinstance(event := events.get(), _Ended):
                 yield event
         finally:
             left.set()
+        if event.error:
+            raise ModelError(
+                f"{self.name} failed ({event.error}): ask again, or start the program anew."
+            ) from event.error
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """Read the passages of this prompt that are not kept yet, giving way to every question.
@@ -185,8 +226,10 @@ class LlamaModel:
 
     def _splice(self, prompt: _Prompt, slot: int) -> Generator[Stretch, list[int], int]:
         """Put what was read before, and the passages, into the slot; how many tokens did not have to be read."""
-        if self._compared and prompt.goes_on_from(self._compared):
-            self._sequences.copy(COMPARED, slot)
+        held = self._held_for(prompt)
+        if held:
+            self._sequences.copy(self._held[held], slot)
+            self._let_go(held)
             return self._sequences.length(slot)
         reused = yield from self._begin(prompt.prefix)
         self._sequences.copy(PREFIX, slot)
@@ -233,30 +276,37 @@ class LlamaModel:
         prompt: _Prompt,
         slot: int,
         max_tokens: int,
-        pair: tuple[int, int] | None,
-        emit: Callable[[int], None],
-    ) -> Generator[Stretch, list[int], None]:
-        """Read the rest of the prompt, then tell a pair's lead, or write the answer, token by token."""
-        (token,) = yield Stretch(slot, prompt.tokens[self._sequences.length(slot) :], 1, pair)
+        tell: Callable[[int], None],
+    ) -> Work:
+        """Read the rest of the prompt, and write the answer, token by token."""
+        (token,) = yield Stretch(slot, self._unread(prompt, slot), 1)
         task.opening = False
-        if pair:
-            self._hold(prompt, slot)
-            emit(token)
-            return
         for left in reversed(range(max_tokens)):
             if self._sequences.is_end(token):
                 return
-            emit(token)
+            tell(token)
             if left:
                 (token,) = yield Stretch(slot, (token,), 1)
 
+    def _unread(self, prompt: _Prompt, slot: int) -> list[int]:
+        return prompt.tokens[self._sequences.length(slot) :]
+
+    def _held_for(self, prompt: _Prompt) -> _Prompt | None:
+        """What is held that this prompt goes on from."""
+        return next((held for held in self._held if prompt.goes_on_from(held)), None)
+
     def _hold(self, prompt: _Prompt, slot: int) -> None:
-        """Hold what the slot has read, instead of what was held before."""
-        self._sequences.cut(COMPARED)
-        self._compared = None
-        if self._sequences.length(slot) <= COMPARED_TOKENS:
-            self._sequences.copy(slot, COMPARED)
-            self._compared = prompt
+        """Hold what the slot has read, and let go of the oldest where there is no room."""
+        size = len(prompt.tokens)
+        if prompt in self._held or size > HELD_TOKENS:
+            return
+        while len(self._held) == len(HELD) or sum(len(held.tokens) for held in self._held) + size > HELD_TOKENS:
+            self._let_go(next(iter(self._held)))
+        self._held[prompt] = next(sequence for sequence in HELD if sequence not in self._held.values())
+        self._sequences.copy(slot, self._held[prompt])
+
+    def _let_go(self, held: _Prompt) -> None:
+        self._sequences.cut(self._held.pop(held))
 
     def _reset(self) -> None:
         """After a task that ended while it was opening: forget what it had half read."""

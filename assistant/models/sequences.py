@@ -14,7 +14,7 @@ from typing import Any
 
 from assistant.errors import ModelError
 
-MEMORY_TOKENS = 8192
+MEMORY_TOKENS = 10_240
 """Tokens that all sequences may have together; the model's own limit holds for each."""
 BATCH_TOKENS = 512
 INSTALL = "pip install cyllama"
