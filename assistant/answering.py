@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 
@@ -205,7 +205,7 @@ class _Run:
             yield from self._read(passage, evidence, opening)
             self._suggestions = self._suggested()
 
-    def _look(self, results: Sequence[SearchResult]) -> Iterable[float]:
+    def _look(self, results: Sequence[SearchResult]) -> list[float]:
         """How sure the model is of each passage that it answers the question."""
         prompts = [build_messages(self._query, [result]) for result in results]
         return self._assistant.model.leads(prompts, YES, NO, self._stop)

@@ -12,7 +12,7 @@ is answered from one of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from assistant.types import SearchResult
@@ -21,14 +21,12 @@ ENOUGH = 0.85
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
 SURE = 1.05
 """At this sum the passages are taken to answer, unless the model is against it."""
-LEAD, LEAD_OF_SURE, LEAD_OF_UNKNOWN = -0.4, -0.8, 0.5
+LEAD, LEAD_OF_SURE, LEAD_OF_UNKNOWN = -0.4, -1.1, 0.5
 """By how much, in logits, "Yes" must lead: below `SURE`, from there on, and where a name in the question stands in no
 document. The model says "Yes" too seldom: of the passages that answer half lead by less than 0.1."""
-RIVALS, RIVAL_DISTANCE = 3, 0.6
+RIVALS, RIVAL_DISTANCE = 3, 0.5
 """Of so many passages those are rivals whose fused score is at most so far below the best one's; a logit counts like a
 whole of the score."""
-MOST_LEAD = 1.5
-"""Rivals that would need a greater lead to be taken are not looked at: hardly one has it."""
 
 
 def lead_needed(strength: float, has_unknown_name: bool) -> float:
@@ -45,26 +43,19 @@ def lead_needed(strength: float, has_unknown_name: bool) -> float:
 
 
 def choose(
-    results: Sequence[SearchResult], needed: float, look: Callable[[Sequence[SearchResult]], Iterable[float]]
+    results: Sequence[SearchResult], needed: float, look: Callable[[Sequence[SearchResult]], Sequence[float]]
 ) -> SearchResult | None:
     """The passage to answer from, or ``None``.
 
     Args:
         results: best first.
         needed: the lead that it must have, see `lead_needed`.
-        look: the leads of some passages, in order; it is asked for no more than are needed.
+        look: the leads of some passages.
     """
     near = rivals(results)
     if needed == math.inf or not near:
         return None
-    leads = iter(look(near))
-    best, lead = near[0], next(leads)
-    for rival in near[1:]:
-        if best.score + lead >= rival.score + MOST_LEAD:
-            break
-        other = next(leads)
-        if rival.score + other > best.score + lead:
-            best, lead = rival, other
+    best, lead = max(zip(near, look(near), strict=True), key=lambda pair: pair[0].score + pair[1])
     return best if lead >= needed else None
 
 

@@ -5,7 +5,7 @@ Records are frozen; what can be derived is a property. This module knows nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Literal, Protocol
@@ -276,11 +276,10 @@ class LanguageModel(Protocol):
         """Greedy decoding; ends at the model's end of turn, after ``max_tokens``, or soon after ``stop`` is set."""
         ...
 
-    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> Iterable[float]:
+    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
         """By how much, in logits, the model would rather begin its answer with ``text`` than with ``other``.
 
-        Told for each prompt, in order; who has heard enough may end the iteration. Where ``stop`` was set before,
-        ``text`` does not lead at all: minus infinity.
+        Told for each prompt; where ``stop`` was set before, ``text`` does not lead at all: minus infinity.
         """
         ...
 

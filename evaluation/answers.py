@@ -21,7 +21,7 @@ import re
 import string
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -151,10 +151,9 @@ def _prompt(
     """The prompt of one point of the curve, and the looks that it took."""
     looks: list[dict[str, Any]] = []
 
-    def look(asked: list[list[Message]]) -> Iterator[float]:
-        for messages in asked:
-            looks.append(kept.lead(messages))
-            yield looks[-1]["lead"]
+    def look(asked: list[list[Message]]) -> list[float]:
+        looks.extend(kept.lead(messages) for messages in asked)
+        return [told["lead"] for told in looks]
 
     if name == FULL:
         return full(question, results), looks

@@ -6,7 +6,7 @@ All are made of the same four unshortened passages and end alike. This module do
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from assistant.choosing import choose
 from assistant.prompting import begun, build_messages
@@ -16,11 +16,11 @@ PASSAGES = 4
 
 
 def chosen(
-    question: str, results: Sequence[SearchResult], look: Callable[[list[list[Message]]], Iterable[float]]
+    question: str, results: Sequence[SearchResult], look: Callable[[list[list[Message]]], Sequence[float]]
 ) -> list[Message]:
     """The prompt of the assistant, where it is sure of the passages; ``look`` tells the leads behind some prompts."""
 
-    def looked(rivals: Sequence[SearchResult]) -> Iterable[float]:
+    def looked(rivals: Sequence[SearchResult]) -> Sequence[float]:
         return look([build_messages(question, [rival]) for rival in rivals])
 
     passage = choose(results, -math.inf, looked)

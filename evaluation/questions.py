@@ -61,7 +61,8 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
 
 def _read_passages(assistant: Assistant, question: Question) -> None:
     results = assistant.retriever.search(standalone(question.text, question.conversation), RESULTS)
-    assistant.model.read_ahead(build_messages(question.text, rivals(results)), Event())
+    for rival in rivals(results):
+        assistant.model.read_ahead(build_messages(question.text, [rival]), Event())
     for result in results:
         assistant.sentence_vectors.of(result.chunk.text)
 

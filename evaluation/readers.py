@@ -24,11 +24,11 @@ from assistant.models import llama
 from assistant.models.states import StateStore
 from assistant.models.weights import TABLE, fetch
 from assistant.progress import ProgressBar
-from assistant.prompting import NO, YES
+from assistant.prompting import NO, YES, build_messages
 from assistant.settings import Settings
 from assistant.types import Message, SearchResult
 from evaluation.answers import MAX_TOKENS
-from evaluation.asking import PASSAGES, chosen, joined, unmarked
+from evaluation.asking import PASSAGES, chosen, full
 from evaluation.data import open_corpus, read_queries
 from evaluation.statistics import keep
 
@@ -49,7 +49,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
         states = StateStore(Path(folder), 1 << 40)
         model = llama.LlamaModel(weights, settings.model, settings.thread_count, states)
         asked = [(query.text, retriever.search(query.text, PASSAGES)) for query in read_queries("nq", READERS)]
-        prompts = [joined(question, results, PASSAGES) for question, results in asked]
+        prompts = [build_messages(question, [result]) for question, results in asked for result in results]
         for messages in prompts:
             model.read_ahead(messages, Event())
         alone = _summary([_ask(model, *one) for one in asked])
@@ -63,7 +63,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
             "tokens_a_second_of_alone": round(together["tokens_a_second"] / alone["tokens_a_second"], 2),
             "first_word_of_alone": round(together["first_word_seconds"] / alone["first_word_seconds"], 2),
             "writing_tokens_a_second": {count: _writing(model, count) for count in (1, READERS)},
-            "milliseconds_until_free": _until_free(model, prompts[0]),
+            "milliseconds_until_free": _until_free(model, full(*asked[0]), prompts[0]),
         }
         model.close()
     path = keep("readers", result)
@@ -117,11 +117,11 @@ def _writing(model: llama.LlamaModel, count: int) -> float:
     return round(sum(start < moment <= end for one in times for moment in one) / (end - start), 1)
 
 
-def _until_free(model: llama.LlamaModel, messages: Sequence[Message]) -> dict[str, float]:
-    """The longest time until a leaver is gone, in the middle of reading the prompt and of writing."""
+def _until_free(model: llama.LlamaModel, unread: Sequence[Message], read: Sequence[Message]) -> dict[str, float]:
+    """The longest time until a leaver is gone, in the middle of reading a prompt, and of writing behind another."""
     return {
-        "reading": max(_left(model, unmarked(messages), after_tokens=0) for _ in range(LEAVERS)),
-        "writing": max(_left(model, messages, after_tokens=2) for _ in range(LEAVERS)),
+        "reading": max(_left(model, unread, after_tokens=0) for _ in range(LEAVERS)),
+        "writing": max(_left(model, read, after_tokens=2) for _ in range(LEAVERS)),
     }
 
 

@@ -64,10 +64,9 @@ class ScriptedModel:
                 return
             yield Token(word, 10, 0)
 
-    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> Iterator[float]:
-        for messages in prompts:
-            self.asked.append(messages)
-            yield self._lead(*messages[-1].pieces[-2:])
+    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
+        self.asked += prompts
+        return [self._lead(*messages[-1].pieces[-2:]) for messages in prompts]
 
     def _lead(self, passage: str, asked: str) -> float:
         return len(set(stems(passage)) & set(stems(asked))) - 0.3 if self.consents else -2.0

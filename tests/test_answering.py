@@ -11,6 +11,7 @@ import pytest
 
 from assistant import answering, choosing
 from assistant.answering import FEWEST, MAX_CHARACTERS, RESULTS, Assistant
+from assistant.choosing import LEAD_OF_SURE
 from assistant.errors import QuestionError
 from assistant.index import KnowledgeIndex
 from assistant.indexing import build
@@ -71,7 +72,7 @@ def test_a_supported_sentence_is_shown_with_its_citation(make: Make, knowledge: 
     verbatim(answer, knowledge)
     assert len(model.prompts) == 1
     assert TRUE in model.prompts[0][1].text
-    assert model.prompts[0][1].text.endswith(f"Question: {QUESTION}\n{ORDER}")
+    assert model.prompts[0][1].text.endswith(f"{ORDER} {QUESTION}")
     assert model.prompts[0][2] == Message("assistant", (BEGINNING,))
 
 
@@ -281,11 +282,11 @@ def test_the_model_is_asked_whether_a_passage_answers_and_reads_it_once(make: Ma
     (read,) = [piece for piece in model.prompts[0][1].pieces if isinstance(piece, Passage)]
     assert ALSO_TRUE in read
     assert read in looked, "what is read for the look is read once"
-    assert model.asked[0][1].text.endswith(f"Question: {question}\n{ORDER}")
+    assert model.asked[0][1].text.endswith(f"{ORDER} {question}")
     assert model.prompts[0][:-1] in model.asked, "the answer goes on from the look"
 
 
-@pytest.mark.parametrize(("lead", "is_refused"), [(-0.5, False), (-1.0, True)])
+@pytest.mark.parametrize(("lead", "is_refused"), [(LEAD_OF_SURE, False), (LEAD_OF_SURE - 0.1, True)])
 def test_where_passages_are_near_only_a_clear_no_refuses(
     make: Make, monkeypatch: pytest.MonkeyPatch, lead: float, is_refused: bool
 ) -> None:
@@ -309,7 +310,6 @@ def test_of_near_passages_the_one_that_answers_is_read_and_quoted_first(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choosing, "RIVAL_DISTANCE", 9.0)
-    monkeypatch.setattr(choosing, "MOST_LEAD", 9.0)
     assistant, model = make("Not in the documents.", FEWEST)
     best, *others = assistant.retriever.search(TRUE, 3)
     other = others[0].chunk.text
@@ -472,7 +472,7 @@ def test_what_is_searched_for_is_what_the_model_is_asked(make: Make) -> None:
     answer = assistant.ask("And in summer?", (Turn("user", "How do I water tomatoes?"), Turn("assistant", "Gently.")))
     assert (answer.question, answer.query) == ("And in summer?", "How do I water tomatoes? And in summer?")
     assert not answer.refused
-    assert model.prompts[0][1].text.endswith(f"\n\nQuestion: {answer.query}\n{ORDER}")
+    assert model.prompts[0][1].text.endswith(f"\n\n{ORDER} {answer.query}")
     assert "Gently" not in model.prompts[0][1].text
 
 

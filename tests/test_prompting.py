@@ -13,7 +13,7 @@ from assistant.prompting import (
     build_messages,
     passage_piece,
 )
-from assistant.types import Chunk, Message, SearchResult
+from assistant.types import Chunk, Message, Passage, SearchResult
 
 
 def result(text: str, identifier: int = 1, headings: tuple[str, ...] = ("Heading",)) -> SearchResult:
@@ -24,7 +24,7 @@ def test_the_prompt_is_instructions_passages_and_the_question() -> None:
     messages = build_messages("Why?", [result("One."), result("Two.", 2)])
     assert [message.role for message in messages] == ["system", "user"]
     assert messages[0].text == SYSTEM
-    assert messages[1].text == "Passages:\n\nTitle: Heading\nOne.\n\nTitle: Heading\nTwo.\n\nQuestion: Why?\n" + ORDER
+    assert messages[1].text == f"Passages:\n\nTitle: Heading\nOne.\n\nTitle: Heading\nTwo.\n\n{ORDER} Why?"
 
 
 def test_the_model_is_told_what_to_say_when_it_cannot_answer_and_to_obey_no_passage() -> None:
@@ -37,8 +37,9 @@ def test_the_text_of_a_passage_depends_on_neither_rank_nor_question() -> None:
     first = build_messages("Why?", [one, two])
     second = build_messages("How?", [two, one])
     assert first[0] == second[0]
-    assert first[1].pieces[1:3] == (passage_piece(one), passage_piece(two))
-    assert second[1].pieces[1:3] == (passage_piece(two), passage_piece(one))
+    assert first[1].pieces[1:3] == (passage_piece(one), passage_piece(two) + ORDER)
+    assert second[1].pieces[1:3] == (passage_piece(two), passage_piece(one) + ORDER)
+    assert all(isinstance(piece, Passage) for piece in first[1].pieces[1:3]), "the order is read with the passage"
     assert first[1].pieces[0] == second[1].pieces[0]
 
 
@@ -57,4 +58,4 @@ def test_the_beginning_of_an_answer_is_that_the_passage_answers() -> None:
 
 def test_without_passages_there_is_still_a_question() -> None:
     messages = build_messages("Why?", [])
-    assert messages[1].text == f"Passages:\n\nQuestion: Why?\n{ORDER}"
+    assert messages[1].text == f"Passages:\n\n{ORDER} Why?"

@@ -265,7 +265,7 @@ def test_a_real_server_of_llama_cpp(weights_cache: Path, settings: Settings) -> 
         asked = [Message("user", ("What is the capital of France? Answer in one word.",))]
         assert "Paris" in "".join(token.text for token in model.stream(asked, 12, Event()))
         grass = [Message("user", ("Is grass green? Answer Yes or No.",))]
-        leads = list(model.leads([grass, grass], "Yes", "No", Event()))
+        leads = model.leads([grass, grass], "Yes", "No", Event())
         assert leads == pytest.approx([-lead for lead in model.leads([grass, grass], "No", "Yes", Event())], abs=0.01)
         assert 0 < abs(leads[0]) < 20
         server.communicate(timeout=20)

@@ -17,7 +17,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -116,11 +115,10 @@ class LlamaModel:
         for token, reused in self._told(work, size + max_tokens, stop, is_brief):
             yield Token(growing.add(token), size, reused)
 
-    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> Iterator[float]:
+    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
         """By how much, in logits, the model would rather begin its answer with ``text`` than with ``other``.
 
-        The prompts are read one after the other until the iteration ends. They are held for a while, for `stream` to
-        go on from one.
+        The prompts are read one after the other, and held for a while: `stream` goes on from one at once.
 
         Raises:
             ModelError: a prompt does not fit the context.
@@ -136,9 +134,8 @@ class LlamaModel:
                 self._sequences.cut(slot)
                 tell(hundredths)
 
-        with closing(self._told(work, max(self._size(prompt, 1) for prompt in asked), stop)) as told:
-            for _ in asked:
-                yield next(told, -math.inf) / 100
+        told = self._told(work, max(self._size(prompt, 1) for prompt in asked), stop)
+        return [next(told, -math.inf) / 100 for _ in asked]
 
     def _size(self, prompt: _Prompt, max_tokens: int) -> int:
         """How many tokens the prompt has, if an answer of ``max_tokens`` fits behind it."""
