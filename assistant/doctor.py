@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import math
 import shutil
 import sqlite3
 import sys
@@ -21,6 +22,7 @@ from assistant.index import KnowledgeIndex
 from assistant.models.remote import RemoteModel
 from assistant.models.states import StateStore
 from assistant.models.weights import TABLE
+from assistant.prompting import ORDER
 from assistant.settings import Settings
 from assistant.types import Document
 
@@ -132,13 +134,14 @@ def _states(settings: Settings) -> Finding:
         return Finding("states", True, "what the model reads is not kept (ASSISTANT_STATE_GB is 0)")
     try:
         with KnowledgeIndex(settings.index, settings.embedder).snapshot() as snapshot:
-            characters = [len(chunk.embedding_text) for chunk in snapshot.all_chunks()]
+            # the order is kept with each passage
+            characters = [len(chunk.embedding_text) + len(ORDER) for chunk in snapshot.all_chunks()]
     except AssistantError:
         return Finding("states", True, f"room for {settings.state_gb:g} GB of what the model reads")
     needed = sum(characters) / CHARACTERS_A_TOKEN * STATE_BYTES_A_TOKEN
     covered = min(1.0, settings.state_bytes / max(1.0, needed))
     used = StateStore(settings.states, settings.state_bytes).used() / 1e9
-    remedy = "" if covered == 1.0 else f"Set ASSISTANT_STATE_GB to {needed / 1e9:.0f} to keep every passage."
+    remedy = "" if covered == 1.0 else f"Set ASSISTANT_STATE_GB to {math.ceil(needed / 1e9)} to keep every passage."
     detail = (
         f"{used:.1f} of {settings.state_gb:g} GB used; the room covers about {covered:.0%} of "
         f"{len(characters):,} passages with {DEFAULT_MODEL}"

@@ -1,9 +1,9 @@
 """Several readers at once: the tokens all get together, the wait for the first word, and how soon a leaver is gone.
 
-One engine with the states of all passages kept. First one reader asks one question after the other; then `READERS`
-ask the same questions, one more every `APART` seconds. Tokens a second count from the first question to the last
-answer, the looks and the reading included. How much faster they are together while all of them write, and nobody reads,
-is told beside it: what batching can give at most.
+One engine with the states of all passages kept. In each round first one reader asks one question after the other; then
+`READERS` ask the same questions, one more every `APART` seconds. Tokens a second count from the first question to the
+last answer, the looks and the reading included. How much faster they are together while all of them write, and nobody
+reads, is told beside it: what batching can give at most.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ from assistant.types import Message, SearchResult
 from evaluation.answers import MAX_TOKENS
 from evaluation.asking import PASSAGES, chosen, full
 from evaluation.data import open_corpus, read_queries
-from evaluation.statistics import keep
+from evaluation.statistics import keep, quartiles
 
 READERS = 8
-APART = 1.0
+APART = 0.5
+"""Sooner than one reader is served, so that they meet."""
+ROUNDS = 5
 LEAVERS = 10
 WRITTEN_TOKENS = 120
 READING_SECONDS = 2.0
@@ -52,16 +54,19 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
         prompts = [build_messages(question, [result]) for question, results in asked for result in results]
         for messages in prompts:
             model.read_ahead(messages, Event())
-        alone = _summary([_ask(model, *one) for one in asked])
-        together = _summary(_staggered(model, asked))
+        rounds = [
+            (_summary([_ask(model, *one) for one in asked]), _summary(_staggered(model, asked))) for _ in range(ROUNDS)
+        ]
         result = {
             "model": model.name,
             "readers": READERS,
             "seconds_apart": APART,
-            "alone": alone,
-            "together": together,
-            "tokens_a_second_of_alone": round(together["tokens_a_second"] / alone["tokens_a_second"], 2),
-            "first_word_of_alone": round(together["first_word_seconds"] / alone["first_word_seconds"], 2),
+            "alone": [alone for alone, _ in rounds],
+            "together": [together for _, together in rounds],
+            **{
+                f"{name}_of_alone": quartiles([together[name] / alone[name] for alone, together in rounds])
+                for name in ("tokens_a_second", "first_word_seconds")
+            },
             "writing_tokens_a_second": {count: _writing(model, count) for count in (1, READERS)},
             "milliseconds_until_free": _until_free(model, full(*asked[0]), prompts[0]),
         }
