@@ -29,6 +29,8 @@ def _complaints(page: Page) -> list[str]:
 def test_the_chat_page_with_an_answer(page: Page, site: tuple[str, Path, str]) -> None:
     page.goto(site[0])
     expect(page.locator("#question textarea")).to_be_visible(timeout=MINUTES)
+    # the last of Gradio's own parts may still be on their way
+    expect(page.locator("p.loading")).to_have_count(0)
     assert _complaints(page) == []
     page.locator("#question textarea").fill("What is transfer learning?")
     page.keyboard.press("Enter")
