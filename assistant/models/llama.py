@@ -63,13 +63,6 @@ class _Prompt:
         return is_alike and len(self.rest) > len(other.rest) and self.rest[: len(other.rest)] == other.rest
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """That a task has ended, and by which error, if by one."""
-
-    error: Exception | None
-
-
 class LlamaModel:
     """A `LanguageModel` on llama.cpp; safe to call from several threads, which are served together.
 
@@ -109,10 +102,7 @@ class LlamaModel:
             reused = yield from self._splice(prompt, slot)
             yield from self._write(task, prompt, slot, max_tokens, lambda token: tell((token, reused)))
 
-        def is_brief() -> bool:
-            return self._held_for(prompt) is not None
-
-        for token, reused in self._told(work, size + max_tokens, stop, is_brief):
+        for token, reused in self._told(work, size + max_tokens, stop, lambda: bool(self._held_for(prompt))):
             yield Token(growing.add(token), size, reused)
 
     def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
@@ -156,24 +146,21 @@ class LlamaModel:
     ) -> Generator[Any, None, None]:
         """What the work tells, as it runs among other readers' work; ending the iteration ends it."""
         left, events = Event(), SimpleQueue[Any]()
-        self._batcher.submit(
-            Task(
-                lambda task, slot: work(task, slot, events.put),
-                tokens,
-                lambda: stop.is_set() or left.is_set(),
-                lambda error: events.put(_Ended(error)),
-                is_brief=is_brief,
-            )
-        )
+
+        def begin(task: Task, slot: int) -> Work:
+            return work(task, slot, events.put)
+
+        def is_stopped() -> bool:
+            return stop.is_set() or left.is_set()
+
+        self._batcher.submit(Task(begin, tokens, is_stopped, events.put, is_brief=is_brief))
         try:
-            while not isinstance(event := events.get(), _Ended):
+            while (event := events.get()) is not None:
+                if isinstance(event, Exception):
+                    raise ModelError(f"{self.name} failed ({event}): ask again, or start the program anew.") from event
                 yield event
         finally:
             left.set()
-        if event.error:
-            raise ModelError(
-                f"{self.name} failed ({event.error}): ask again, or start the program anew."
-            ) from event.error
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """Read the passages of this prompt that are not kept yet, giving way to every question.
@@ -267,14 +254,7 @@ class LlamaModel:
     def _key(self, prefix: tuple[int, ...], tokens: tuple[int, ...]) -> str:
         return hashlib.sha256(f"{self._make} {prefix} {tokens}".encode()).hexdigest()
 
-    def _write(
-        self,
-        task: Task,
-        prompt: _Prompt,
-        slot: int,
-        max_tokens: int,
-        tell: Callable[[int], None],
-    ) -> Work:
+    def _write(self, task: Task, prompt: _Prompt, slot: int, max_tokens: int, tell: Callable[[int], None]) -> Work:
         """Read the rest of the prompt, and write the answer, token by token."""
         (token,) = yield Stretch(slot, self._unread(prompt, slot), 1)
         task.opening = False
