@@ -7,7 +7,6 @@ before, and when the room on disk is used up the reading ends. This module does 
 
 from __future__ import annotations
 
-import atexit
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -44,14 +43,11 @@ class ReadAhead:
     def start(self) -> None:
         """Begin, in a thread of its own."""
         self._thread.start()
-        # a thread inside torch while the interpreter is taken down would take the process down with it
-        atexit.register(self.close)
 
     def close(self) -> None:
         """End, in the middle of a passage if need be."""
         self._stop.set()
         self._thread.join()
-        atexit.unregister(self.close)
 
     def _run(self) -> None:
         known: Any = None

@@ -38,12 +38,25 @@ class Preparation:
         self.error: AssistantError | None = None
         self.done = Event()
         """Set when `assistant` or `error` is there."""
+        self._is_ended = False
+        self._thread = Thread(target=self._run, name="preparation", daemon=True)
         if settings.on_zero_gpu:
             zero_gpu.announce()
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
-        Thread(target=self._run, name="preparation", daemon=True).start()
+        self._thread.start()
+
+    def close(self) -> None:
+        """End at the next step, and end the reading ahead; nothing runs any more when this returns.
+
+        A thread that is inside torch while the interpreter is taken down takes the process down with it.
+        """
+        self._is_ended = True
+        if self._thread.is_alive():
+            self._thread.join()
+        if self.reading:
+            self.reading.close()
 
     def _run(self) -> None:
         try:
@@ -66,5 +79,7 @@ class Preparation:
             self.done.set()
 
     def _show(self, progress: Progress) -> None:
+        if self._is_ended:
+            raise AssistantError("Getting ready was ended: start the program again.")
         self.progress = progress
         self._on_progress(progress)

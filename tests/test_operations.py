@@ -262,6 +262,27 @@ def test_a_request_to_stop_lets_running_answers_end_and_nobody_in(weights_cache:
     assert "Traceback" not in said
 
 
+def test_a_request_to_stop_while_indexing_ends_it_in_order(weights_cache: Path, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "ASSISTANT_PORT": str(free_port()),
+        "ASSISTANT_CACHE": str(weights_cache),
+        "ASSISTANT_INDEX": str(tmp_path / "index"),
+    }
+    command = [sys.executable, "app.py"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        try:
+            while not process.stderr.readline().startswith("Indexing"):
+                assert process.poll() is None
+            time.sleep(1)  # inside torch by now, where the end of the interpreter would abort the process
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+    assert not list((tmp_path / "index").glob("*.faiss"))
+
+
 def test_verdicts_are_exported_without_formulas(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

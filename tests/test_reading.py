@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -73,31 +71,22 @@ def test_every_passage_is_read_once_and_new_ones_when_they_come(knowledge: Path,
     ahead.close()
 
 
-PROGRAM = """
-import atexit, sys, threading, time
-from pathlib import Path
+class SlowModel(RememberingModel):
+    """Reads a passage for a minute, or until it is stopped."""
 
-atexit.register(lambda: print([thread.name for thread in threading.enumerate() if thread.name == "reading-ahead"]))
-
-from assistant.reading import ReadAhead
-from tests.test_reading import RememberingModel, _assistant
-
-class Slow(RememberingModel):
-    def read_ahead(self, messages, stop):
+    def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         self.kept.append("begun")
         return not stop.wait(60)
 
-model = Slow(9)
-ReadAhead(_assistant(Path(sys.argv[1]), Path(sys.argv[2]), model)).start()
-while not model.kept:
-    time.sleep(0.01)
-"""
 
-
-def test_a_program_that_ends_while_it_reads_ahead_ends_that_first(knowledge: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PROGRAM, str(knowledge), str(tmp_path / "index")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[]\n", "")
+def test_it_ends_in_the_middle_of_a_passage(knowledge: Path, tmp_path: Path) -> None:
+    model = SlowModel(9)
+    ahead = ReadAhead(_assistant(knowledge, tmp_path / "index", model))
+    ahead.start()
+    _until(lambda: bool(model.kept))
+    ahead.close()
+    assert not ahead._thread.is_alive()
+    assert (model.kept, ahead.read) == (["begun"], 0)
 
 
 def test_without_room_it_ends_and_says_how_far_it_came(knowledge: Path, tmp_path: Path) -> None:

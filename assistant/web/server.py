@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import closing
 from importlib.resources import files
 from typing import Any
 
@@ -51,8 +52,7 @@ def serve(settings: Settings) -> None:
         LOG.addHandler(logging.StreamHandler())
         LOG.setLevel(logging.INFO)
         LOG.propagate = False
-    with ProgressBar() as bar:
-        preparation = Preparation(settings, bar.show)
+    with ProgressBar() as bar, closing(Preparation(settings, bar.show)) as preparation:
         preparation.start()
         demo = _launch(settings, preparation, line)
         try:
