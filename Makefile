@@ -1,7 +1,7 @@
 # make chat   the assistant on http://localhost:7860 (fetches all it needs, once)
-# make test   style, types and tests            make check   style, spelling, types and security only
-# make soak   what takes longer                 make index   build the index and stop
-# make bench  how fast it is, beside other engines
+# make test   style, types and tests             make check   style, spelling, types and security only
+# make soak   faults, load, many made-up inputs  make index   build the index and stop
+# make bench  how fast it is, beside engines     make quality how right it is (hours)
 # make audit  known faults of what it is built on (asks PyPI)
 # make clean  remove the virtual environment and the index
 
@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup chat index test check fix soak bench audit clean
+.PHONY: setup chat index test check fix soak quality bench audit clean
 
 setup: $(VENV)/ready
 
@@ -42,13 +42,16 @@ test: check
 
 soak: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m evaluation load
+
+quality: $(VENV)/ready-dev
 	$(BIN)/python -m evaluation retrieval
 	$(BIN)/python -m evaluation citations
 	$(BIN)/python -m evaluation questions
 	$(BIN)/python -m evaluation conversations
 	$(BIN)/python -m evaluation injection
 	$(BIN)/python -m evaluation refusals --limit 20
-	$(BIN)/python -m evaluation answers --limit 60
+	$(BIN)/python -m evaluation answers --limit 300
 
 bench: $(VENV)/ready-dev
 	$(BIN)/python -m pip install --disable-pip-version-check -r evaluation/requirements.txt

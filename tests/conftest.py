@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
 
 from assistant.settings import Settings
+from evaluation.statistics import keep
 
+STARTED = time.monotonic()
 ROOT = Path(__file__).parents[1]
 USER_CACHE = Path(os.environ.get("ASSISTANT_CACHE") or platformdirs.user_cache_dir("groundwork", appauthor=False))
 
@@ -56,6 +61,30 @@ def weights_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elif path.suffix == ".verified":
             shutil.copy(path, folder / "weights" / path.name)
     return folder
+
+
+@pytest.fixture
+def count_of_inputs(record_property: Callable[[str, object], None]) -> Iterator[list[None]]:
+    """A test of made-up inputs adds an entry for each; `make soak` reports how many there were."""
+    inputs: list[None] = []
+    yield inputs
+    record_property("inputs", len(inputs))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """What became of a whole `make soak`, kept beside the other results."""
+    if config.option.markexpr != "soak" or config.option.keyword or config.args != config.getini("testpaths"):
+        return
+    files: dict[str, dict[str, int]] = {}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            counts = files.setdefault(Path(report.location[0]).name, {"inputs": 0})
+            counts[outcome] = counts.get(outcome, 0) + 1
+    for report in terminalreporter.stats.get("", []):  # of fixtures that are done with
+        if report.when == "teardown":
+            files[Path(report.location[0]).name]["inputs"] += int(dict(report.user_properties).get("inputs", 0))
+    seconds = round(time.monotonic() - STARTED)
+    keep("soak", {"seconds": seconds, "files": dict(sorted(files.items()))})
 
 
 TOMATOES = """---

@@ -148,14 +148,12 @@ def contract(settings: Settings) -> Any:
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers=HOST)
 
 
-def test_every_request_gets_what_the_schema_says(contract: Any) -> None:
+def test_every_request_gets_what_the_schema_says(contract: Any, count_of_inputs: list[None]) -> None:
     operations = [found.ok() for found in contract.get_all_operations()]
     assert len(operations) == len(SCHEMA["paths"])
-    tried = 0
 
     def check(case: Any) -> None:
-        nonlocal tried
-        tried += 1
+        count_of_inputs.append(None)
         case.call_and_validate(headers=HOST, checks=CHECKS)
 
     for operation in operations:
@@ -163,4 +161,4 @@ def test_every_request_gets_what_the_schema_says(contract: Any) -> None:
         modes = [schemathesis.GenerationMode.POSITIVE, *([schemathesis.GenerationMode.NEGATIVE] if takes else [])]
         for mode in modes:
             SOME(given(operation.as_strategy(generation_mode=mode))(check))()  # type: ignore[no-untyped-call]
-    assert tried > 1_000
+    assert len(count_of_inputs) > 1_000

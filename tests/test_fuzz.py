@@ -127,8 +127,12 @@ def test_whatever_is_put_in(check: Any, strategies: tuple[Any, ...]) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("check", "strategies"), CASES)
-def test_whatever_is_put_in_many_times(check: Any, strategies: tuple[Any, ...]) -> None:
-    MANY(given(*strategies)(check))()  # type: ignore[no-untyped-call]
+def test_whatever_is_put_in_many_times(check: Any, strategies: tuple[Any, ...], count_of_inputs: list[None]) -> None:
+    def counted(*arguments: Any) -> None:
+        count_of_inputs.append(None)
+        check(*arguments)
+
+    MANY(given(*strategies)(counted))()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
@@ -158,5 +162,9 @@ def test_whatever_is_posted(door: Door) -> None:
 
 
 @pytest.mark.soak
-def test_whatever_is_posted_many_times(door: Door) -> None:
-    MANY(given(BODY)(lambda body: posted(door, body)))()
+def test_whatever_is_posted_many_times(door: Door, count_of_inputs: list[None]) -> None:
+    def counted(body: Any) -> None:
+        count_of_inputs.append(None)
+        posted(door, body)
+
+    MANY(given(BODY)(counted))()
