@@ -33,6 +33,7 @@ from assistant.suggesting import MOST_HEADINGS, next_questions
 from assistant.types import (
     Answer,
     AnswerEvent,
+    Chunk,
     Citation,
     Conversation,
     Embedder,
@@ -115,6 +116,11 @@ class Assistant:
         question = checked(question)
         run = _Run(self, question, conversation, stop or Event(), time.monotonic())
         yield from run.events()
+
+    def read_ahead(self, chunk: Chunk, stop: Event) -> bool:
+        """Read a passage before anybody asks about it, giving way to every question; whether it is kept."""
+        self.sentence_vectors.of(chunk.text)
+        return self.model.read_ahead(build_messages("", [SearchResult(0, chunk, 0.0, 0.0)]), stop)
 
     def refusal(self, results: tuple[SearchResult, ...], unknown: Sequence[str] = ()) -> str:
         """What is said when the documents do not answer: names that none has, the nearest topics, and whom to ask."""

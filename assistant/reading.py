@@ -16,8 +16,7 @@ from typing import Any
 
 from assistant.answering import Assistant
 from assistant.errors import AssistantError
-from assistant.prompting import build_messages
-from assistant.types import Chunk, SearchResult
+from assistant.types import Chunk
 
 LOOK_SECONDS = 30.0
 """How often it is looked whether the documents have changed."""
@@ -65,17 +64,11 @@ class ReadAhead:
 
     def _read_all(self, chunks: list[Chunk]) -> None:
         self.read, self.total = 0, len(chunks)
-        room = True
         for chunk in most_useful_first(chunks):
             if self._stop.is_set():
                 return
             started = time.monotonic()
-            self._assistant.sentence_vectors.of(chunk.text)
-            if room:
-                result = SearchResult(0, chunk, 0.0, 0.0)
-                messages = build_messages("", [result])
-                room = self._assistant.model.read_ahead(messages, self._stop)
-                self.read += room
+            self.read += self._assistant.read_ahead(chunk, self._stop)
             time.sleep(min(PAUSE_SECONDS, time.monotonic() - started))
 
 

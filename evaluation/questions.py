@@ -21,7 +21,6 @@ from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.indexing import build
 from assistant.progress import ProgressBar
-from assistant.prompting import build_messages
 from assistant.settings import Settings
 from assistant.types import Answer, Progress
 from evaluation.data import OWN, Question, read_questions
@@ -62,7 +61,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
 def _read_passages(assistant: Assistant, question: Question) -> None:
     results = assistant.retriever.search(standalone(question.text, question.conversation), RESULTS)
     for rival in rivals(results):
-        assistant.model.read_ahead(build_messages(question.text, [rival]), Event())
+        assistant.read_ahead(rival.chunk, Event())
     for result in results:
         assistant.sentence_vectors.of(result.chunk.text)
 
