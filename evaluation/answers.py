@@ -95,7 +95,7 @@ class KeptAnswers:
     def likelihood(self, messages: Sequence[Message], answer: str) -> float:
         """The mean log-probability of ``answer``'s tokens behind this prompt."""
         made = self._of(
-            f"likelihood of {answer}", messages, lambda: {"mean": log_probability(self._model, messages, answer)}
+            f"log-probability of {answer}", messages, lambda: {"mean": log_probability(self._model, messages, answer)}
         )
         return float(made["mean"])
 

@@ -18,10 +18,6 @@ MEMORY_TOKENS = 10_240
 """Tokens that all sequences may have together; the model's own limit holds for each."""
 BATCH_TOKENS = 512
 INSTALL = "pip install cyllama"
-ALONE = 1000.0
-"""What raises the logits of two tokens above those of all others."""
-WIDEST, EXACT = 64.0, 0.005
-"""Differences of logits beyond the first count as the first; the second is how far one may be out."""
 
 
 class Interrupted(Exception):
@@ -66,7 +62,7 @@ class Sequences:
         parameters = llama_cpp.LlamaModelParams()
         parameters.n_gpu_layers = 0
         try:
-            self._model: Any = llama_cpp.LlamaModel(str(path), parameters)
+            self._model: Any = _with_logits(llama_cpp.LlamaModel)(str(path), parameters)
         except (ValueError, RuntimeError, OSError) as error:
             raise ModelError(
                 f"{path} cannot be loaded as GGUF weights ({error}): check the file and the free memory, or run "
@@ -82,17 +78,11 @@ class Sequences:
                 f"There is not enough memory to work with {path.name}: close other programs, or choose a smaller "
                 "model with ASSISTANT_MODEL, such as qwen2.5-coder-0.5b."
             ) from error
-        self._greedy = self._sampler(())
+        self._greedy: Any = llama_cpp.LlamaSampler(llama_cpp.LlamaSamplerChainParams())
+        self._greedy.add_greedy()
         self._lengths = [0] * count
         self.state_bytes = 28_000
         """Bytes of saved state a token, as last seen; before that, those of the default model."""
-
-    def _sampler(self, biases: Sequence[tuple[int, float]]) -> Any:
-        sampler = self._llama.LlamaSampler(self._llama.LlamaSamplerChainParams())
-        if biases:
-            sampler.add_logit_bias(self._vocabulary.n_vocab, list(biases))
-        sampler.add_greedy()
-        return sampler
 
     def _parameters(self, threads: int, count: int) -> Any:
         parameters = self._llama.LlamaContextParams()
@@ -151,23 +141,16 @@ class Sequences:
         return [[self._output(row, stretch.pair) for row in rows] for stretch, rows in wanted]
 
     def _output(self, row: int, pair: tuple[int, int] | None) -> int:
-        """What the logits of this row of the last batch say: the likeliest token, or the lead within a pair."""
-        return self.likeliest(row) if pair is None else round(100 * self.difference(row, *pair))
+        """What this row of the last batch says: the likeliest token, or the lead within a pair."""
+        if pair is None:
+            return int(self._greedy.sample(self._context, row))
+        logits = self.logits(row)
+        return round(100 * (logits[pair[0]] - logits[pair[1]]))
 
-    def likeliest(self, row: int, biases: Sequence[tuple[int, float]] = ()) -> int:
-        """The likeliest token by this row of the last batch, the logits of some raised by ``biases``."""
-        sampler = self._sampler(biases) if biases else self._greedy
-        return int(sampler.sample(self._context, row))
-
-    def difference(self, row: int, first: int, second: int) -> float:
-        """How much greater the logit of ``first`` is than that of ``second`` in this row of the last batch."""
-        low, high = -WIDEST, WIDEST
-        # the binding hands out no logits, but a sampler takes biases; far above all others, only the two compete
-        while high - low > EXACT:
-            middle = (low + high) / 2
-            likelier = self.likeliest(row, [(first, ALONE), (second, ALONE + middle)])
-            low, high = (middle, high) if likelier == first else (low, middle)
-        return (low + high) / 2
+    def logits(self, row: int) -> list[float]:
+        """Of every token, how likely it is next by this row of the last batch."""
+        logits: list[float] = self._context.get_logits_ith(row)
+        return logits
 
     def copy(self, source: int, target: int) -> None:
         """Add what ``source`` holds to ``target``; both then share the memory."""
@@ -206,3 +189,8 @@ class Sequences:
         """Give the memory back; nothing can be used afterwards."""
         self._context.close()
         self._model.close()
+
+
+def _with_logits(model: Any) -> Any:
+    """The binding's class of models, with the size that its own `get_logits_ith` asks of it and that it lacks."""
+    return type("Model", (model,), {"n_vocab": property(lambda self: self.get_vocab().n_vocab)})
