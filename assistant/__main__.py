@@ -114,7 +114,7 @@ def _search(options: argparse.Namespace, settings: Settings) -> int:
     retriever = open_retriever(settings)
     for line in lines:
         started = time.monotonic()
-        query = standalone(checked(line.question), line.conversation)
+        query = standalone(checked(line.question), line.conversation, retriever.nearness)
         results = retriever.search(query, options.k)
         milliseconds = (time.monotonic() - started) * 1000
         if options.json or options.batch:

@@ -156,7 +156,7 @@ class _Run:
         self._conversation = conversation
         self._stop = stop
         self._started = started
-        self._query = standalone(question, conversation)
+        self._query = question
         self._results: tuple[SearchResult, ...] = ()
         self._unknown: list[str] = []
         self._citations: list[Citation] = []
@@ -187,7 +187,9 @@ class _Run:
         yield Finished(self._finished(text))
 
     def _searched(self) -> Iterator[AnswerEvent]:
-        self._results = tuple(self._assistant.retriever.search(self._query, RESULTS))
+        retriever = self._assistant.retriever
+        self._query = standalone(self._question, self._conversation, retriever.nearness)
+        self._results = tuple(retriever.search(self._query, RESULTS))
         self._retrieve_ms = self._elapsed()
         yield Found(self._query, self._results)
         titles = list(dict.fromkeys(result.chunk.title for result in self._results))[:CHOICES]
@@ -196,7 +198,7 @@ class _Run:
             yield Finished(self._finished(f"Which one do you mean? The documents speak of: {'; '.join(titles)}."))
             return
         evidence = Evidence(self._results, self._assistant.sentence_vectors)
-        self._unknown = self._assistant.retriever.unknown(names_as_written(self._question))
+        self._unknown = retriever.unknown(names_as_written(self._question))
         yield from self._answered(evidence, lead_needed(evidence.strength(self._query), bool(self._unknown)))
         yield Finished(self._finished(self._assistant.refusal(self._results, self._unknown)))
 

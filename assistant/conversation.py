@@ -1,12 +1,14 @@
 """Conversation + question → a question that stands alone.
 
-The decision is deterministic and costs nothing: a question that leans on what was said before is searched together
-with the question before it. It does not resolve what a pronoun means; the words that do are in the earlier question.
+The decision is deterministic and cheap: a question that leans on what was said before is searched together with the
+question before it, unless the documents have something nearer to it alone. What a pronoun means is not resolved; the
+words that do are in the earlier question.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from assistant.types import Conversation
 from assistant.words import content_words
@@ -19,6 +21,9 @@ LONG = 8
 
 NAMED_BEFORE = 4
 """So many content words before a "they" or "that" name what it stands for."""
+
+NEARER_ALONE = 0.05
+"""By so much cosine the documents are nearer to a question that asks something new than to it and the one before."""
 
 PREVIOUS_CHARACTERS = 600
 """What is beyond them in the question before is left out: it has to fit a prompt."""
@@ -47,12 +52,19 @@ _REFERENCE = re.compile(
 )
 
 
-def standalone(question: str, conversation: Conversation) -> str:
-    """The text to search for, and to ask: ``question``, with the user's question before it if it leans on that one."""
+def standalone(question: str, conversation: Conversation, nearness: Callable[[str], float]) -> str:
+    """The text to search for, and to ask: ``question``, with the user's question before it if it leans on that one.
+
+    Args:
+        nearness: the cosine of a text and what is nearest to it in the documents.
+    """
     previous = " ".join(next((turn.content for turn in reversed(conversation) if turn.role == "user"), "").split())
     if len(previous) > PREVIOUS_CHARACTERS:
         previous = previous[:PREVIOUS_CHARACTERS].rsplit(" ", 1)[0]
-    return f"{previous} {question}" if previous and leans(question) else question
+    if not previous or not leans(question):
+        return question
+    joined = f"{previous} {question}"
+    return question if nearness(question) >= nearness(joined) + NEARER_ALONE else joined
 
 
 def _points_out(reference: re.Match[str], question: str) -> bool:

@@ -36,6 +36,12 @@ class Retriever:
             chunks = snapshot.chunks(best)
         return [SearchResult(i, chunks[i], scores[i], similarities[i]) for i in best]
 
+    def nearness(self, text: str) -> float:
+        """The cosine of ``text`` and the nearest vector of any chunk; 0 when there is none."""
+        vector = self.embedder.embed([text])[0]
+        with self.index.snapshot() as snapshot:
+            return max(snapshot.nearest(vector, 1).values(), default=0.0)
+
     def unknown(self, words: Sequence[str]) -> list[str]:
         """Those of ``words`` that stand in no document, in order."""
         if not words:

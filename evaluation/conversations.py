@@ -28,7 +28,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     ways: dict[str, Callable[[Query], str]] = {
         "last turn alone": lambda query: query.text,
         "all turns joined": lambda query: " ".join([*_asked(query), query.text]),
-        "as searched for": lambda query: standalone(query.text, query.conversation),
+        "as searched for": lambda query: standalone(query.text, query.conversation, retriever.nearness),
     }
     found = {
         name: [

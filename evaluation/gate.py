@@ -20,6 +20,7 @@ from assistant.grounding import Evidence, SentenceVectors
 from assistant.indexing import build
 from assistant.retrieval import Retriever
 from assistant.settings import Settings
+from assistant.types import Conversation
 from evaluation.citations import Check
 from evaluation.data import SETS, Query, read_answers, read_queries, read_questions, write_corpus
 from evaluation.questions import passed
@@ -89,10 +90,11 @@ def failed(assistant: Assistant) -> list[str]:
 def _balanced_accuracy(sample: Sample) -> float:
     """Questions that the sample answers, and our own questions, which have nothing to do with it."""
 
-    def enough(query: str) -> bool:
+    def enough(question: str, conversation: Conversation = ()) -> bool:
+        query = standalone(question, conversation, sample.retriever.nearness)
         strength = Evidence(sample.retriever.search(query, RESULTS), sample.vectors).strength(query)
         return lead_needed(strength, has_unknown_name=False) < math.inf
 
-    answered = fmean(enough(standalone(query.text, query.conversation)) for query in chain(*sample.queries.values()))
+    answered = fmean(enough(query.text, query.conversation) for query in chain(*sample.queries.values()))
     refused = fmean(not enough(q.text) for q in read_questions("development") if q.kind == "answerable")
     return (answered + refused) / 2

@@ -59,7 +59,8 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
 
 
 def _read_passages(assistant: Assistant, question: Question) -> None:
-    results = assistant.retriever.search(standalone(question.text, question.conversation), RESULTS)
+    retriever = assistant.retriever
+    results = retriever.search(standalone(question.text, question.conversation, retriever.nearness), RESULTS)
     for rival in rivals(results):
         assistant.read_ahead(rival.chunk, Event())
     for result in results:

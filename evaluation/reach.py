@@ -34,7 +34,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
         for number, question in enumerate(questions):
             bar.show(Progress("Searching", number, len(questions), "questions"))
-            query = standalone(question.text, question.conversation)
+            query = standalone(question.text, question.conversation, retriever.nearness)
             results = retriever.search(query, RESULTS)
             strength = Evidence(results, vectors).strength(query)
             rows.append(

@@ -85,7 +85,7 @@ def _asked(retriever: Retriever, name: str, bar: ProgressBar) -> list[Asked]:
     found: list[Asked] = []
     for query, answerable in pairs:
         bar.show(Progress(f"Searching for {name}", len(found), len(pairs), "questions"))
-        text = standalone(query.text, query.conversation)
+        text = standalone(query.text, query.conversation, retriever.nearness)
         strength = Evidence(retriever.search(text, RESULTS), vectors).strength(text)
         found.append(Asked(query, answerable, round(strength, 4)))
     return found

@@ -63,7 +63,7 @@ def fused(snapshot: Snapshot, vector: Vectors, words: str) -> Mapping[int, float
 def ranked(retriever: retrieval.Retriever, query: Query, ranking: Ranking) -> tuple[list[str], float]:
     """The documents by their best passages, and the milliseconds it took."""
     started = time.monotonic()
-    text = standalone(query.text, query.conversation)
+    text = standalone(query.text, query.conversation, retriever.nearness)
     vector = retriever.embedder.embed([text])[0]
     with retriever.index.snapshot() as snapshot:
         scores = ranking(snapshot, vector, retrieval.full_text_query(text))

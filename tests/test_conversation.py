@@ -10,6 +10,11 @@ from assistant.types import Turn
 BEFORE = (Turn("user", "How do transformers work?"), Turn("assistant", "By attention."))
 
 
+def alike(_: str) -> float:
+    """Nothing is nearer than anything else."""
+    return 0.5
+
+
 @pytest.mark.parametrize(
     "question",
     [
@@ -40,7 +45,7 @@ BEFORE = (Turn("user", "How do transformers work?"), Turn("assistant", "By atten
 )
 def test_a_question_that_leans_takes_the_question_before_it_along(question: str) -> None:
     assert leans(question)
-    assert standalone(question, BEFORE) == f"How do transformers work? {question}"
+    assert standalone(question, BEFORE, alike) == f"How do transformers work? {question}"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_a_question_that_leans_takes_the_question_before_it_along(question: str)
 )
 def test_a_question_that_stands_alone_is_left_as_it_is(question: str) -> None:
     assert not leans(question)
-    assert standalone(question, BEFORE) == question
+    assert standalone(question, BEFORE, alike) == question
 
 
 @pytest.mark.parametrize("question", ["And for images?", "What is pre-training?", "it"])
@@ -79,16 +84,22 @@ def test_a_question_that_stands_alone_is_left_as_it_is(question: str) -> None:
 def test_without_a_question_before_it_every_question_stands_alone(
     question: str, conversation: tuple[Turn, ...]
 ) -> None:
-    assert standalone(question, conversation) == question
+    assert standalone(question, conversation, alike) == question
 
 
 def test_the_last_question_counts_and_becomes_one_line() -> None:
     conversation = (*BEFORE, Turn("user", "  What is\n\n a token? "), Turn("assistant", "A piece."))
-    assert standalone("And why?", conversation) == "What is a token? And why?"
+    assert standalone("And why?", conversation, alike) == "What is a token? And why?"
 
 
 @pytest.mark.parametrize("before", ["word " * 10_000, "x" * 10_000])
 def test_of_a_long_question_before_the_beginning_is_taken(before: str) -> None:
-    asked = standalone("And for images?", (Turn("user", before),))
+    asked = standalone("And for images?", (Turn("user", before),), alike)
     assert asked.endswith(" And for images?")
     assert PREVIOUS_CHARACTERS - 10 < len(asked) <= PREVIOUS_CHARACTERS + len(" And for images?")
+
+
+@pytest.mark.parametrize(("alone", "expected"), [(0.83, "Who made BERT?"), (0.7, "What is RAG? Who made BERT?")])
+def test_what_the_documents_are_nearer_to_alone_is_searched_alone(alone: float, expected: str) -> None:
+    near = {"Who made BERT?": alone, "What is RAG? Who made BERT?": 0.7}
+    assert standalone("Who made BERT?", (Turn("user", "What is RAG?"),), near.__getitem__) == expected
