@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -203,3 +205,24 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
 def test_the_real_weights_are_here_and_right(weights_cache: Path) -> None:
     for name in ("qwen2.5-coder-1.5b", "smollm2-135m"):
         verify(TABLE[name], weights_cache / "weights" / TABLE[name].file)
+
+
+def test_wheels_are_counted_while_pip_moves_them(tmp_path: Path) -> None:
+    (tmp_path / "here.whl").write_bytes(b"1234")
+    stop = Event()
+
+    def move() -> None:
+        while not stop.is_set():
+            for number in range(8):
+                (tmp_path / f"unpack-{number}").mkdir()
+                (tmp_path / f"unpack-{number}" / "moved.whl").write_bytes(b"")
+            for number in range(8):
+                shutil.rmtree(tmp_path / f"unpack-{number}")
+
+    mover = Thread(target=move)
+    mover.start()
+    try:
+        assert {module._size_of_wheels(tmp_path) for _ in range(300)} == {4}
+    finally:
+        stop.set()
+        mover.join()

