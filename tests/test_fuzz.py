@@ -120,6 +120,16 @@ CASES = (
 )
 
 
+def many_times(check: Any, strategies: tuple[Any, ...], inputs: list[None]) -> None:
+    """Hold the check for many inputs, and add an entry to ``inputs`` for each."""
+
+    def counted(arguments: tuple[Any, ...]) -> None:
+        inputs.append(None)
+        check(*arguments)
+
+    MANY(given(st.tuples(*strategies))(counted))()
+
+
 @pytest.mark.parametrize(("check", "strategies"), CASES)
 def test_whatever_is_put_in(check: Any, strategies: tuple[Any, ...]) -> None:
     FEW(given(*strategies)(check))()  # type: ignore[no-untyped-call]
@@ -128,11 +138,7 @@ def test_whatever_is_put_in(check: Any, strategies: tuple[Any, ...]) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize(("check", "strategies"), CASES)
 def test_whatever_is_put_in_many_times(check: Any, strategies: tuple[Any, ...], count_of_inputs: list[None]) -> None:
-    def counted(*arguments: Any) -> None:
-        count_of_inputs.append(None)
-        check(*arguments)
-
-    MANY(given(*strategies)(counted))()  # type: ignore[no-untyped-call]
+    many_times(check, strategies, count_of_inputs)
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +169,4 @@ def test_whatever_is_posted(door: Door) -> None:
 
 @pytest.mark.soak
 def test_whatever_is_posted_many_times(door: Door, count_of_inputs: list[None]) -> None:
-    def counted(body: Any) -> None:
-        count_of_inputs.append(None)
-        posted(door, body)
-
-    MANY(given(BODY)(counted))()
+    many_times(lambda body: posted(door, body), (BODY,), count_of_inputs)
