@@ -67,6 +67,13 @@ def test_a_question_is_answered_with_sources_that_open(page: Page) -> None:
     document.close()
 
 
+def test_the_sources_stay_beside_what_is_read(page: Page) -> None:
+    page.evaluate("document.querySelector('#chat').style.minHeight = '3000px'")  # a long conversation
+    page.evaluate("window.scrollTo(0, 2000)")
+    expect(page.locator("#head h1")).not_to_be_in_viewport()
+    expect(page.locator("#sources-head h2")).to_be_in_viewport()
+
+
 def test_an_unrelated_question_is_refused_with_the_contact(page: Page) -> None:
     _ask(page, "How long should I boil an egg?")
     _finished(page)
