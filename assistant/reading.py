@@ -2,7 +2,7 @@
 
 A passage that the model has read before is answered from in a fraction of the time (see `models.llama`). The most
 useful are read first: every document's first passage, then every document's second, and so on. A question always goes
-before, and when the room on disk is used up the reading ends. This module does not know what a model keeps, or where.
+before, and what there is no room for on disk is left. This module does not know what a model keeps, or where.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ conversations, prompts or models of language.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -26,10 +27,12 @@ class Retriever:
     def __init__(self, index: KnowledgeIndex, embedder: Embedder) -> None:
         self.index = index
         self.embedder = embedder
+        # what a follow-up is compared by is searched for a moment later
+        self._vector = lru_cache(maxsize=8)(lambda text: embedder.embed([text])[0])
 
     def search(self, query: str, limit: int) -> list[SearchResult]:
         """The ``limit`` best chunks for ``query``, best first."""
-        vector = self.embedder.embed([query])[0]
+        vector = self._vector(query)
         with self.index.snapshot() as snapshot:
             scores, similarities = fused(snapshot, vector, full_text_query(query))
             best = sorted(scores, key=lambda identifier: (-scores[identifier], identifier))[:limit]
@@ -38,9 +41,8 @@ class Retriever:
 
     def nearness(self, text: str) -> float:
         """The cosine of ``text`` and the nearest vector of any chunk; 0 when there is none."""
-        vector = self.embedder.embed([text])[0]
         with self.index.snapshot() as snapshot:
-            return max(snapshot.nearest(vector, 1).values(), default=0.0)
+            return max(snapshot.nearest(self._vector(text), 1).values(), default=0.0)
 
     def unknown(self, words: Sequence[str]) -> list[str]:
         """Those of ``words`` that stand in no document, in order."""
