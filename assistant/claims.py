@@ -59,6 +59,12 @@ _DEFINES = re.compile(
     r"(?:(?:is|are) (?:an?|the|any|when|how|like|\w+ing)|means? (?:that|an?|the)|stands? for|refers? to)\b"
 )
 _DEFINED = re.compile(r"([^,;:]{1,60}?) (?:means? (?!of\b)|(?:is|are) called\b|stands? for\b|refers? to\b)")
+# what a thing is said to be, and how a sentence says it: by its verb, or behind a comma, a colon, or in brackets
+_IS = re.compile(r"(?:So, )?(?:An? |The )?([^,;:]{1,60}?) (?:is|are) (?:an?|any|the|one of|just|simply)\b")
+_SAYS_WHAT = re.compile(
+    r"\b(?:is|are|was|were|means?|stands? for|refers? to|called|known as|such as|include[sd]?)\b|:"
+    r"|[,(–—] ?(?:an?|the|which)\b"
+)
 _ABBREVIATION = re.compile(r"[A-Z]{2,}s?")
 _PERSON = re.compile(r"\b(?:he|she|him|his|her|hers)\b")
 _LONG_NAME = re.compile(r"\b[A-Z][\w'’]+(?: [A-Z][\w'’]+)+")
@@ -233,6 +239,24 @@ def _subject(claim: str, evidence: Sequence[Stated], asked: str) -> bool:
     return not words or len(words & set(stems(f"{text} {asked}"))) / len(words) >= SUBJECT_SHARE
 
 
+def _definition(claim: str, evidence: Sequence[Stated], _: str) -> bool:
+    """What a claim says a thing is, the evidence says of this thing: named in a sentence, or alone in a heading above.
+
+    Below "Types of foundation models" much is said of models that are small, or that run on a laptop.
+    """
+    defined = _IS.match(claim)
+    if not defined or _POINTS_BACK.match(claim):
+        return True
+    words = set(stems(defined[1]))
+    return any(_is_about(words, stated) and _SAYS_WHAT.search(stated.sentence) for stated in evidence)
+
+
+def _is_about(words: Set[str], stated: Stated) -> bool:
+    """Whether it is told of what these words name; "it" at the beginning may be anything above."""
+    text = _all_text([stated]) if _POINTS_BACK.match(stated.sentence) else stated.sentence
+    return words <= set(stems(text)) or any(words == set(stems(part)) for part in stated.headings.split(": "))
+
+
 def _places(claim: str, evidence: Sequence[Stated], _: str) -> bool:
     """No two names stand between the words that stand beside the other one in the evidence."""
     words = [_bare(word) for word in _WORD.findall(claim)]
@@ -304,5 +328,6 @@ RULES: dict[str, Callable[[str, Sequence[Stated], str], bool]] = {
     "negation": _negation,
     "degree": _degree,
     "subject": _subject,
+    "definition": _definition,
     "places": _places,
 }

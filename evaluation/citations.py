@@ -59,9 +59,10 @@ class Check:
 
     def of(self, answered: Sequence[Answered], seed: int) -> Iterator[Checked]:
         """Every true sentence, and one error of every kind that the first sentence of an answer allows."""
-        rng = Random(seed)
         names = [name for one in answered for name in planting.names(one.answer)]
         for number, one in enumerate(answered):
+            # one of its own for each answer: what is withheld of one does not change what is planted in the next
+            rng = Random(f"{seed} {number}")
             results = self._retriever.search(one.question, RESULTS)
             sentences = _sentences(one.answer)
             cited: list[EvidenceSentence] = []

@@ -74,6 +74,34 @@ def test_names_keep_their_places_in_other_words_too() -> None:
     assert disagreement(wrong, evidence) == "places"
 
 
+SMALL = [
+    Stated("A small budget calls for a smaller, specialised AI model.", "Types of foundation models", ""),
+    Stated("Secrets call for an AI model that can run on one's own hardware.", "Types of foundation models", ""),
+]
+GLOSSARY = Stated("This glossary explains foundation models, large language models (LLMs) and AI.", "Terms", "")
+PALM = Stated("In 2022 Google trained PaLM, a language model of 540 billion parameters.", "Models", "")
+PEAK = Stated("Its peak is the highest point in the state of Hawaii.", "Mountains: Mauna Kea", "")
+IT = Stated("It is a neural network for language.", "Transformer", "")
+
+
+@pytest.mark.parametrize(
+    ("claim", "evidence", "disagrees_in"),
+    [
+        ("A foundation model is a smaller, specialised AI model for one's own hardware.", SMALL, "definition"),
+        ("A foundation model is a large language model (LLM) and AI.", [GLOSSARY], "definition"),
+        ("A foundation model is a large language model (LLM) in this glossary.", [GLOSSARY], "definition"),
+        ("Mauna Kea is the highest peak in the state of Hawaii.", [PEAK], ""),
+        ("PaLM is a language model by Google.", [PALM], ""),
+        ("A transformer is a neural network for language.", [IT], ""),
+        ("It is a neural network for language.", [IT], ""),
+    ],
+)
+def test_what_a_thing_is_said_to_be_a_sentence_about_it_says(
+    claim: str, evidence: list[Stated], disagrees_in: str
+) -> None:
+    assert disagreement(claim, evidence) == disagrees_in
+
+
 def test_a_name_at_the_beginning_is_one_where_it_is_known_to_be() -> None:
     evidence = [Stated("GPT-4, a general model, was trained on text and images.", "Models", "")]
     assert disagreement("Anthropic trained GPT-4.", evidence) == ""
