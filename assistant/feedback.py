@@ -40,7 +40,7 @@ class FeedbackStore:
             database.execute("INSERT INTO feedback VALUES (?, ?, ?, ?, ?)", row)
 
     def verdicts(self) -> Iterator[dict[str, str | None]]:
-        """What was recorded, oldest first, with the documents separated by spaces and the time in UTC.
+        """What was recorded, in the order in which it came, with the documents separated by spaces and the time in UTC.
 
         Raises:
             AssistantError: the file cannot be read.
@@ -49,7 +49,8 @@ class FeedbackStore:
             return
         try:
             with closing(sqlite3.connect(self.path, timeout=5.0)) as database:
-                rows = database.execute("SELECT * FROM feedback ORDER BY time").fetchall()
+                # not by time: a clock that was set back would put a verdict before the one that it takes back
+                rows = database.execute("SELECT * FROM feedback ORDER BY rowid").fetchall()
         except sqlite3.Error as error:
             raise AssistantError(f"{self.path} cannot be read ({error}): move it away, a new one is begun.") from error
         for seconds, verdict, documents, question, answer in rows:
