@@ -1,9 +1,10 @@
 """A sentence and its evidence: what must agree beside words and meaning.
 
 A sentence can share nearly all its words with its evidence and say something else: another number, another name, the
-contrary, the same of somebody else, more of it, or who did it to whom turned round. Each rule here looks for one of
-these. They read no grammar: a name is a word with a capital that does not begin a sentence, a subject is what stands
-before the first auxiliary verb, denied is what stands near a "not", and a name's place is told by the words beside it.
+contrary, the same of somebody else, more of it, another deed, or who did it to whom turned round. Each rule here looks
+for one of these. They read no grammar: a name is a word with a capital that does not begin a sentence, a subject is
+what stands before the first auxiliary verb, denied is what stands near a "not", and a name's place is told by the words
+beside it.
 Not noticed: relations between words that are no names, and a false name at the beginning that is not known to be one.
 Also here: what a sentence must be to open an answer. For English.
 """
@@ -73,6 +74,16 @@ _DEGREE = re.compile(
     r"slowest|oldest|newest|latest|earliest|longest|shortest|strongest|weakest|cheapest|simplest|easiest|hardest)\b",
     re.IGNORECASE,
 )
+_COMPARED = re.compile(
+    r"\b((?!other\b|rather\b)\w+er|more|less|worse)\b(?=(?: [\w-]+){0,3} than\b(?! \d| an? | one ))", re.IGNORECASE
+)
+# the deed that somebody named did
+_DONE_BY = re.compile(r"\b(\w+(?:ed|en)|made|built|led|won|sold) by (?:the )?[A-Z]")
+_REPEATED = re.compile(r"\b(\d{2,}(?:[.,]\d+)*)\b(?=.*(?<![\d.,])\1\b)")
+# what is counted; behind a year stands anything
+_COUNTED = re.compile(r"(?<![\w.,-])(?!(?:1[5-9]|20)\d\d\b)\d+(?:[.,]\d+)*[ -]([A-Za-z][\w-]+)")
+_POINTS_UP = re.compile(r"\b(?:[Ii]ts?|[Tt]hey|[Tt]heir|[Hh]er?|[Ss]he|[Hh]is|[Tt]h(?:is|ese|ose))\b")
+_BEHIND_HEAD = re.compile(r"[,(–—]| (?:by|of|in|for|from|with|that|which|on|at|to) ")
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|did|may|must|should)\b")
 _WORD = re.compile(r"[\w'’-]+")
 
@@ -149,7 +160,15 @@ def numbered_names(text: str) -> frozenset[str]:
 
 
 def _numbers(claim: str, evidence: Sequence[Stated], _: str) -> bool:
-    """Every number stands in a sentence that also holds the names with numbers that the claim gives it to."""
+    """Every number stands in a sentence that also holds the names with numbers that the claim gives it to.
+
+    What is counted stands in the evidence too, and a number is told twice only where the evidence tells it twice.
+    """
+    known = _all_text(evidence)
+    if not set(stems(" ".join(_COUNTED.findall(claim)))) <= set(stems(known)):
+        return False
+    if any(known.count(number) < 2 for number in _REPEATED.findall(claim)):
+        return False
     named = numbered_names(claim)
     texts = [_with_subject(stated) for stated in evidence]
     # "GPT-4 is large" and "GPT-3 has 175 billion" do not make "GPT-4 has 175 billion"
@@ -216,9 +235,14 @@ def _denied_by(sentence: str) -> frozenset[str]:
 
 
 def _degree(claim: str, evidence: Sequence[Stated], _: str) -> bool:
-    """The evidence too says "best", "first" or "all" where the claim does."""
+    """The evidence too says "best", "first" or "all" where the claim does, and "higher" where it says "higher than"."""
     known = set(_WORD.findall(_all_text(evidence).lower()))
-    return all(word.lower() in known for word in _DEGREE.findall(claim))
+    return all(word.lower() in known for word in [*_DEGREE.findall(claim), *_COMPARED.findall(claim)])
+
+
+def _deed(claim: str, evidence: Sequence[Stated], _: str) -> bool:
+    """What somebody named has done stands in the evidence: "founded by Mistral AI" is not borne out by a release."""
+    return set(stems(" ".join(_DONE_BY.findall(claim)))) <= set(stems(_all_text(evidence)))
 
 
 def _subject(claim: str, evidence: Sequence[Stated], asked: str) -> bool:
@@ -236,7 +260,19 @@ def _subject(claim: str, evidence: Sequence[Stated], asked: str) -> bool:
         return set(stems(defined[1])) <= set(stems(text))
     verb = _VERB.search(claim)
     words = set(stems(claim[: verb.start()] if verb else " ".join(claim.split()[:4])))
-    return not words or len(words & set(stems(f"{text} {asked}"))) / len(words) >= SUBJECT_SHARE
+    told_of = set(stems(asked)).union(*(_told_of(words, stated) for stated in evidence))
+    return not words or len(words & told_of) / len(words) >= SUBJECT_SHARE
+
+
+def _told_of(words: Set[str], stated: Stated) -> set[str]:
+    """What the sentence may be about: its words, those before it, and of a heading that says more than ``words`` none.
+
+    Where it points up with "it" or "this", all headings may be meant.
+    """
+    if _POINTS_UP.search(stated.sentence):
+        return set(stems(_all_text([stated])))
+    headings = [part for part in stated.headings.split(": ") if set(stems(part)) <= words]
+    return set(stems(" ".join([stated.before, stated.sentence, *headings])))
 
 
 def _definition(claim: str, evidence: Sequence[Stated], _: str) -> bool:
@@ -253,8 +289,13 @@ def _definition(claim: str, evidence: Sequence[Stated], _: str) -> bool:
 
 def _is_about(words: Set[str], stated: Stated) -> bool:
     """Whether it is told of what these words name; "it" at the beginning may be anything above."""
+    if any(words == set(stems(part)) for part in stated.headings.split(": ")):
+        return True
     text = _all_text([stated]) if _POINTS_BACK.match(stated.sentence) else stated.sentence
-    return words <= set(stems(text)) or any(words == set(stems(part)) for part in stated.headings.split(": "))
+    # "the foundation model era is …" tells of no foundation model
+    verb = _VERB.search(stated.sentence)
+    head = stems(_BEHIND_HEAD.split(stated.sentence[: verb.start()])[0]) if verb else []
+    return words <= set(stems(text)) and (not words <= set(head) or head[-1] in words)
 
 
 def _places(claim: str, evidence: Sequence[Stated], _: str) -> bool:
@@ -327,6 +368,7 @@ RULES: dict[str, Callable[[str, Sequence[Stated], str], bool]] = {
     "parts of a name": _parts_of_names,
     "negation": _negation,
     "degree": _degree,
+    "deed": _deed,
     "subject": _subject,
     "definition": _definition,
     "places": _places,

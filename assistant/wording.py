@@ -18,8 +18,8 @@ _SAID_TO_BE_STATED = re.compile(
     re.IGNORECASE,
 )
 _LOWER = re.compile(r"[a-z]+(?=[\s,])")
-_WHOLE = re.compile(r"[.!?…:;][\"'”’)\]*_]*$")
-"""What a whole sentence ends with; an item of a list, whose marker stands before it, may end without."""
+_WHOLE = re.compile(r"[.!…:;][\"'”’)\]*_]*$")
+"""What a whole sentence ends with that says something, and asks nothing; an item of a list may end without."""
 _ITEM = re.compile(r"(?:[-*+•]|\d[.)])\s*$")
 _NOT_FOUND = re.compile(rf"{NO}|(?:[\w']+ ){{0,4}}not?(?: \w+){{0,2}} in the (?:documents|passages)", re.IGNORECASE)
 """`NOT_FOUND`, and what models make of it: "It is not in the documents", "No in the documents"."""

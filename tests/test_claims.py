@@ -74,6 +74,50 @@ def test_names_keep_their_places_in_other_words_too() -> None:
     assert disagreement(wrong, evidence) == "places"
 
 
+# what a small model made of these sentences, in answers to readers
+@pytest.mark.parametrize(
+    ("claim", "sentence", "disagrees_in"),
+    [
+        (
+            "Mistral AI was founded by Mistral AI in September 2023 with open weights.",
+            "Mistral 7B was released by Mistral AI in September 2023 with open weights.",
+            "deed",
+        ),
+        ("Mistral 7B was released by Mistral AI in 2023.", "Mistral 7B was released by Mistral AI in 2023.", ""),
+        (
+            "The agent reached 38.1 per cent, which is a higher percentage than the 72 per cent of people.",
+            "The agent reached 38.1 per cent, and people completed 72 per cent.",
+            "degree",
+        ),
+        ("The report has more than 100 authors.", "The report has over 100 authors.", ""),
+        (
+            "Errors accumulate, and an agent completes only about 36 per cent of steps in about 36 per cent of cases.",
+            "Errors accumulate: an agent completes 20 steps in only about 36 per cent of cases.",
+            "number",
+        ),
+        (
+            "Images used 2.907 kilowatt-hours per 1,000 requests, and text used 0.047 watts.",
+            "Images used 2.907 kilowatt-hours per 1,000 requests, and text used 0.047.",
+            "number",
+        ),
+        (
+            "A foundation model is the current period of AI.",
+            "The foundation model era is the current period of AI.",
+            "definition",
+        ),
+        ("BERT is a language model.", "BERT, which Google published in 2018, is a language model.", ""),
+        ("BERT is a language model.", "BERT (2018) by Google is a language model.", ""),
+        (
+            "A single foundation model can handle text and images.",
+            "All Claude models handle text and images.",
+            "subject",
+        ),
+    ],
+)
+def test_what_small_models_made_of_their_evidence(claim: str, sentence: str, disagrees_in: str) -> None:
+    assert disagreement(claim, [Stated(sentence, "Types of foundation models", "")]) == disagrees_in
+
+
 SMALL = [
     Stated("A small budget calls for a smaller, specialised AI model.", "Types of foundation models", ""),
     Stated("Secrets call for an AI model that can run on one's own hardware.", "Types of foundation models", ""),

@@ -38,6 +38,7 @@ def test_a_sentence_has_an_end_or_a_marker() -> None:
     assert is_whole("", "Bread bakes.")
     assert is_whole("\n- ", "Bread")
     assert not is_whole("", "Zachary Quinto")
+    assert not is_whole("", "Can scientists read the mind of an AI?")
 
 
 @pytest.mark.parametrize("sentence", ["No.", "Not in the documents.", "It is not in the passages"])
