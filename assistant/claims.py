@@ -281,10 +281,8 @@ def _definition(claim: str, evidence: Sequence[Stated], _: str) -> bool:
     Below "Types of foundation models" much is said of models that are small, or that run on a laptop.
     """
     defined = _IS.match(claim)
-    if not defined or _POINTS_BACK.match(claim):
-        return True
-    words = set(stems(defined[1]))
-    return any(_is_about(words, stated) and _SAYS_WHAT.search(stated.sentence) for stated in evidence)
+    words = set(stems(defined[1])) if defined and not _POINTS_BACK.match(claim) else set()
+    return not words or any(_is_about(words, stated) and _SAYS_WHAT.search(stated.sentence) for stated in evidence)
 
 
 def _is_about(words: Set[str], stated: Stated) -> bool:

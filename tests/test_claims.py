@@ -138,6 +138,7 @@ IT = Stated("It is a neural network for language.", "Transformer", "")
         ("PaLM is a language model by Google.", [PALM], ""),
         ("A transformer is a neural network for language.", [IT], ""),
         ("It is a neural network for language.", [IT], ""),
+        ("You are a neural network for language.", [Stated("Is a neural network for language.", "", "")], ""),
     ],
 )
 def test_what_a_thing_is_said_to_be_a_sentence_about_it_says(
