@@ -282,18 +282,21 @@ def _definition(claim: str, evidence: Sequence[Stated], _: str) -> bool:
     """
     defined = _IS.match(claim)
     words = set(stems(defined[1])) if defined and not _POINTS_BACK.match(claim) else set()
-    return not words or any(_is_about(words, stated) and _SAYS_WHAT.search(stated.sentence) for stated in evidence)
+    told = set(stems(claim))
+    return not words or any(
+        _is_about(words, told, stated) and _SAYS_WHAT.search(stated.sentence) for stated in evidence
+    )
 
 
-def _is_about(words: Set[str], stated: Stated) -> bool:
-    """Whether it is told of what these words name; "it" at the beginning may be anything above."""
+def _is_about(words: Set[str], told: Set[str], stated: Stated) -> bool:
+    """Whether it is said of what ``words`` name, among all that is ``told``; "it" may be anything above."""
     if any(words == set(stems(part)) for part in stated.headings.split(": ")):
         return True
     text = _all_text([stated]) if _POINTS_BACK.match(stated.sentence) else stated.sentence
-    # "the foundation model era is …" tells of no foundation model
+    # "the foundation model era is …" tells of no foundation model, unless it is told that this is an era
     verb = _VERB.search(stated.sentence)
     head = stems(_BEHIND_HEAD.split(stated.sentence[: verb.start()])[0]) if verb else []
-    return words <= set(stems(text)) and (not words <= set(head) or head[-1] in words)
+    return words <= set(stems(text)) and (not words <= set(head) or head[-1] in told)
 
 
 def _places(claim: str, evidence: Sequence[Stated], _: str) -> bool:

@@ -105,6 +105,7 @@ def test_names_keep_their_places_in_other_words_too() -> None:
             "The foundation model era is the current period of AI.",
             "definition",
         ),
+        ("Xhosa is a Bantu language.", "The Xhosa language is a Bantu language.", ""),
         ("BERT is a language model.", "BERT, which Google published in 2018, is a language model.", ""),
         ("BERT is a language model.", "BERT (2018) by Google is a language model.", ""),
         (
