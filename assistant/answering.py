@@ -16,7 +16,7 @@ from threading import Event
 
 from assistant.choosing import LEAD_OF_SURE, choose, lead_needed, put_first
 from assistant.chunking import plain_text
-from assistant.claims import Stated, asks_what_it_is, defines, names_as_written, speaks_of, stands_alone
+from assistant.claims import Stated, names_as_written
 from assistant.conversation import standalone
 from assistant.embedding import SentenceEmbedder
 from assistant.errors import QuestionError
@@ -24,6 +24,7 @@ from assistant.grounding import Evidence, EvidenceSentence, SentenceVectors, say
 from assistant.index import KnowledgeIndex
 from assistant.intents import Intent, intent, reply
 from assistant.models.engines import load_model
+from assistant.opening import asks_what_it_is, defines, opens
 from assistant.pointing import points_at_nothing
 from assistant.prompting import ANSWER_TOKENS, NO, YES, begun, build_messages
 from assistant.retrieval import Retriever
@@ -255,7 +256,7 @@ class _Run:
         fits = defines if asks_what_it_is(self._question) else bool
         for near, cosine in evidence.nearest([self._query], fits=fits)[:1]:
             stated = Stated(plain_text(near.quote), near.chunk.heading_path, "")
-            if cosine >= bar and stands_alone(stated.sentence) and speaks_of(self._question, stated):
+            if cosine >= bar and opens(self._question, stated):
                 return near
         return None
 

@@ -6,7 +6,7 @@ for one of these. They read no grammar: a name is a word with a capital that doe
 what stands before the first auxiliary verb, denied is what stands near a "not", and a name's place is told by the words
 beside it.
 Not noticed: relations between words that are no names, and a false name at the beginning that is not known to be one.
-Also here: what a sentence must be to open an answer. For English.
+For English.
 """
 
 from __future__ import annotations
@@ -46,19 +46,10 @@ _NEGATED = re.compile(
     r"un(?:known|clear|disclosed|likely|reliable|published|solved|proven)|impossible|incapable|inability)\b|n ?['’]t\b",
     re.IGNORECASE,
 )
-# what a subject that points back, or an opening word, begins with
-_POINTS_BACK = re.compile(r"(?:This|These|That|Those|Such|It|They|He|She|There|However|Moreover|Also)\b")
+POINTS_BACK = re.compile(r"(?:This|These|That|Those|Such|It|They|He|She|There|However|Moreover|Also)\b")
+"""What a subject that points back, or an opening word, begins with."""
 # written like names, but they name no one thing: a document may say "language model" where an answer says "LLM"
 _COMMON = frozenset("AI ML NLP LLM LLMs GPU GPUs CPU CPUs API APIs IT".split())
-_WHAT_IS = re.compile(
-    r"\W*(?:(?:what(?:['’]?s| is| are)|define)(?: (?!of\b|in\b|for\b|to\b|on\b|by\b|between\b)\S+){1,6}"
-    r"|what do(?:es)?(?: \S+){1,6} mean\W*)$",
-    re.IGNORECASE,
-)
-_DEFINES = re.compile(
-    r"^(?!Whether\b)[^;:]{0,80}?\b"
-    r"(?:(?:is|are) (?:an?|the|any|when|how|like|\w+ing)|means? (?:that|an?|the)|stands? for|refers? to)\b"
-)
 _DEFINED = re.compile(r"([^,;:]{1,60}?) (?:means? (?!of\b)|(?:is|are) called\b|stands? for\b|refers? to\b)")
 # what a thing is said to be, and how a sentence says it: by its verb, or behind a comma, a colon, or in brackets
 _IS = re.compile(r"(?:So, )?(?:An? |The )?([^,;:]{1,60}?) (?:is|are) (?:an?|any|the|one of|just|simply)\b")
@@ -124,34 +115,9 @@ def is_foreign(claim: str, evidence: Sequence[Stated]) -> bool:
     return not (numbers(claim) <= numbers(_all_text(evidence)) and _names(claim, evidence, ""))
 
 
-def asks_what_it_is(question: str) -> bool:
-    """Whether ``question`` asks for a definition: "What is attention?", "what does RAG mean".
-
-    One with "of" or "in" behind its term most often asks for a property of it, and is taken for none.
-    """
-    return bool(_WHAT_IS.match(" ".join(question.split())))
-
-
-def defines(sentence: str) -> bool:
-    """Whether ``sentence`` reads like a definition: "X is a …", "X means that …". Others are not noticed."""
-    return bool(_DEFINES.search(sentence))
-
-
-def stands_alone(sentence: str) -> bool:
-    """Whether ``sentence`` is a whole one that does not begin by pointing back at an earlier one."""
-    return sentence.endswith((".", "!")) and not _POINTS_BACK.match(sentence)
-
-
-def speaks_of(names_in: str, stated: Stated) -> bool:
-    """Whether every name and number of a question stands in the sentence or the headings above it."""
-    text = f"{stated.sentence} {stated.headings}"
-    known = set(stems(text))
-    named = [name for name in _NAME.findall(names_in) if name not in _COMMON]
-    return (
-        all(set(stems(name)) <= known for name in named)
-        and numbered_names(names_in) <= numbered_names(text)
-        and numbers(names_in) <= numbers(text)
-    )
+def particular_names(text: str) -> list[str]:
+    """The same as they stand there, without those that name no one thing, such as "LLM"."""
+    return [name for name in _NAME.findall(text) if name not in _COMMON]
 
 
 def numbered_names(text: str) -> frozenset[str]:
@@ -188,9 +154,9 @@ def _names(claim: str, evidence: Sequence[Stated], _: str) -> bool:
     text = _all_text(evidence)
     known = set(stems(text))
     initials = "".join(word[0] for word in _WORD.findall(f"{claim} {text}")).lower()
-    for name in _NAME.findall(claim):
+    for name in particular_names(claim):
         is_spelt_out = _ABBREVIATION.fullmatch(name) and name.rstrip("s").lower() in initials
-        if name not in _COMMON and not set(stems(name)) <= known and not is_spelt_out:
+        if not set(stems(name)) <= known and not is_spelt_out:
             return False
     return True
 
@@ -254,7 +220,7 @@ def _subject(claim: str, evidence: Sequence[Stated], asked: str) -> bool:
     text = _all_text(evidence)
     if not set(_PERSON.findall(claim.lower())) <= set(_PERSON.findall(text.lower())):
         return False
-    if _POINTS_BACK.match(claim):
+    if POINTS_BACK.match(claim):
         return True
     if defined := _DEFINED.match(claim):
         return set(stems(defined[1])) <= set(stems(text))
@@ -281,7 +247,7 @@ def _definition(claim: str, evidence: Sequence[Stated], _: str) -> bool:
     Below "Types of foundation models" much is said of models that are small, or that run on a laptop.
     """
     defined = _IS.match(claim)
-    words = set(stems(defined[1])) if defined and not _POINTS_BACK.match(claim) else set()
+    words = set(stems(defined[1])) if defined and not POINTS_BACK.match(claim) else set()
     told = set(stems(claim))
     return not words or any(
         _is_about(words, told, stated) and _SAYS_WHAT.search(stated.sentence) for stated in evidence
@@ -292,7 +258,7 @@ def _is_about(words: Set[str], told: Set[str], stated: Stated) -> bool:
     """Whether it is said of what ``words`` name, among all that is ``told``; "it" may be anything above."""
     if any(words == set(stems(part)) for part in stated.headings.split(": ")):
         return True
-    text = _all_text([stated]) if _POINTS_BACK.match(stated.sentence) else stated.sentence
+    text = _all_text([stated]) if POINTS_BACK.match(stated.sentence) else stated.sentence
     # "the foundation model era is …" tells of no foundation model, unless it is told that this is an era
     verb = _VERB.search(stated.sentence)
     head = stems(_BEHIND_HEAD.split(stated.sentence[: verb.start()])[0]) if verb else []

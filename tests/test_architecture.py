@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "assistant.prompting",
         "assistant.grounding",
         "assistant.models",
+        "assistant.opening",
         "assistant.indexing",
     ),
     ("assistant.retrieval",),
