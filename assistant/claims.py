@@ -72,7 +72,7 @@ _COMPARED = re.compile(
 _DONE_BY = re.compile(r"\b(\w+(?:ed|en)|made|built|led|won|sold) by (?:the )?[A-Z]")
 _REPEATED = re.compile(r"\b(\d{2,}(?:[.,]\d+)*)\b(?=.*(?<![\d.,])\1\b)")
 # what is counted; behind a year stands anything
-_COUNTED = re.compile(r"(?<![\w.,-])(?!(?:1[5-9]|20)\d\d\b)\d+(?:[.,]\d+)*[ -]([A-Za-z][\w-]+)")
+_COUNTED = re.compile(r"(?<![\w.,-])(?!(?:1[5-9]|20)\d\d\b)(\d+(?:[.,]\d+)*)[ -]([A-Za-z][\w-]+)")
 _POINTS_UP = re.compile(r"\b(?:[Ii]ts?|[Tt]hey|[Tt]heir|[Hh]er?|[Ss]he|[Hh]is|[Tt]h(?:is|ese|ose))\b")
 _BEHIND_HEAD = re.compile(r"[,(–—]| (?:by|of|in|for|from|with|that|which|on|at|to) ")
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|did|may|must|should)\b")
@@ -131,7 +131,7 @@ def _numbers(claim: str, evidence: Sequence[Stated], _: str) -> bool:
     What is counted stands in the evidence too, and a number is told twice only where the evidence tells it twice.
     """
     known = _all_text(evidence)
-    if not set(stems(" ".join(_COUNTED.findall(claim)))) <= set(stems(known)):
+    if not all(_is_counted(number, word, known) for number, word in _COUNTED.findall(claim)):
         return False
     if any(known.count(number) < 2 for number in _REPEATED.findall(claim)):
         return False
@@ -141,6 +141,12 @@ def _numbers(claim: str, evidence: Sequence[Stated], _: str) -> bool:
     return all(
         any(number in numbers(text) and named <= numbered_names(text) for text in texts) for number in numbers(claim)
     )
+
+
+def _is_counted(number: str, word: str, text: str) -> bool:
+    """Whether the text has the word for what is counted, or behind the number one with its initial: "9.7 m"."""
+    behind: list[str] = re.findall(rf"(?<![\d.,]){re.escape(number)}\s?([A-Za-z])", text)
+    return set(stems(word)) <= set(stems(text)) or word[0].lower() in "".join(behind).lower()
 
 
 def _with_subject(stated: Stated) -> str:

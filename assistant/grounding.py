@@ -50,6 +50,10 @@ SECOND_GAIN = 0.15
 
 
 _LINK = re.compile(r"\[[^\]]*\]\([^)]*\)")
+_OF_THE_DOCUMENT = re.compile(
+    r"(?:This|The) (?:document|glossary|page|section|chapter|article|overview|guide|timeline|table)"
+    r" (?:explains?|describes?|covers?|lists?|gives?|shows?|summari[sz]es|contains?|discusses)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +251,9 @@ def says_nothing_new(sentence: str, said: str) -> bool:
 
 
 def _points_elsewhere(quote: str) -> bool:
-    """Whether a sentence says hardly more than where to read on: "More detail is in [Vision models](vision.md)."."""
+    """Whether a sentence says hardly more than where to read on, or only of its document what it is about."""
+    if _OF_THE_DOCUMENT.match(quote):
+        return True
     without_links = _LINK.sub("", quote)
     return without_links != quote and len(stems(without_links)) <= MOST_POINTING
 

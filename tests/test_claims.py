@@ -100,6 +100,7 @@ def test_names_keep_their_places_in_other_words_too() -> None:
             "Images used 2.907 kilowatt-hours per 1,000 requests, and text used 0.047.",
             "number",
         ),
+        ("Sharks are 9.7 meters (31.82 feet) long.", "Sharks are 9.7\xa0m (31.82\xa0ft) long.", ""),
         (
             "A foundation model is the current period of AI.",
             "The foundation model era is the current period of AI.",

@@ -219,7 +219,10 @@ def test_a_number_or_name_that_the_passages_do_not_have_is_from_elsewhere(
 
 
 def test_a_sentence_that_only_points_to_another_document_is_not_quoted() -> None:
-    text = "Basil likes warmth. More on basil is in [Herbs](herbs.md). [Sage](sage.md) and basil like warmth and sun."
+    text = (
+        "This document describes basil in herbs. Basil likes warmth. More on basil is in [Herbs](herbs.md). "
+        "[Sage](sage.md) and basil like warmth and sun."
+    )
     evidence = Evidence(found_in(Document("b.md", "Basil", "", text, 0, "")), SentenceVectors(HashEmbedder()))
     near = [sentence.quote for sentence, _ in evidence.nearest(["more on basil in herbs"])]
     assert sorted(near) == ["Basil likes warmth.", "[Sage](sage.md) and basil like warmth and sun."]
