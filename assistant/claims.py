@@ -116,7 +116,7 @@ def is_foreign(claim: str, evidence: Sequence[Stated]) -> bool:
 
 
 def particular_names(text: str) -> list[str]:
-    """The same as they stand there, without those that name no one thing, such as "LLM"."""
+    """The names in ``text`` as they stand there, without those that name no one thing, such as "LLM"."""
     return [name for name in _NAME.findall(text) if name not in _COMMON]
 
 
