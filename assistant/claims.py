@@ -243,8 +243,13 @@ def _told_of(words: Set[str], stated: Stated) -> set[str]:
     """
     if _POINTS_UP.search(stated.sentence):
         return set(stems(_all_text([stated])))
-    headings = [part for part in stated.headings.split(": ") if set(stems(part)) <= words]
-    return set(stems(" ".join([stated.before, stated.sentence, *headings])))
+    said = set(stems(f"{stated.before} {stated.sentence}"))
+    return said.union(*(heading for heading in _headings(stated) if heading <= words))
+
+
+def _headings(stated: Stated) -> list[set[str]]:
+    """The stems of each heading above the sentence."""
+    return [set(stems(heading)) for heading in stated.headings.split(": ")]
 
 
 def _definition(claim: str, evidence: Sequence[Stated], _: str) -> bool:
@@ -262,7 +267,7 @@ def _definition(claim: str, evidence: Sequence[Stated], _: str) -> bool:
 
 def _is_about(words: Set[str], told: Set[str], stated: Stated) -> bool:
     """Whether it is said of what ``words`` name, among all that is ``told``; "it" may be anything above."""
-    if any(words == set(stems(part)) for part in stated.headings.split(": ")):
+    if words in _headings(stated):
         return True
     text = _all_text([stated]) if POINTS_BACK.match(stated.sentence) else stated.sentence
     # "the foundation model era is …" tells of no foundation model, unless it is told that this is an era

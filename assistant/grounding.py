@@ -252,10 +252,9 @@ def says_nothing_new(sentence: str, said: str) -> bool:
 
 def _points_elsewhere(quote: str) -> bool:
     """Whether a sentence says hardly more than where to read on, or only of its document what it is about."""
-    if _OF_THE_DOCUMENT.match(quote):
-        return True
     without_links = _LINK.sub("", quote)
-    return without_links != quote and len(stems(without_links)) <= MOST_POINTING
+    is_mere_link = without_links != quote and len(stems(without_links)) <= MOST_POINTING
+    return is_mere_link or bool(_OF_THE_DOCUMENT.match(quote))
 
 
 def _share_known(words: frozenset[str], known: frozenset[str]) -> float:
