@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,13 +127,20 @@ class Snapshot:
                 return dict(list(found.items())[:limit])
             count *= 4
 
-    def similarities(self, identifiers: Sequence[int], vector: Vectors) -> dict[int, float]:
-        """The cosine to ``vector`` of each of these chunks, or of the nearest of its questions."""
+    def likenesses(self, identifiers: Sequence[int], vector: Vectors) -> dict[int, Vectors]:
+        """The cosines to ``vector`` of each of these chunks: that of the chunk itself, then those of its questions."""
         marks = ",".join("?" * len(identifiers))
-        rows = self.database.execute(f"SELECT chunk, row FROM vectors WHERE chunk IN ({marks})", list(identifiers))
-        found: dict[int, float] = {}
-        for identifier, row in rows:
-            found[identifier] = max(found.get(identifier, -1.0), float(self.store.reconstruct(row) @ vector))
+        rows = self.database.execute(
+            f"SELECT chunk, row FROM vectors WHERE chunk IN ({marks}) ORDER BY chunk, row", list(identifiers)
+        ).fetchall()
+        if not rows:
+            return {}
+        cosines: Vectors = self.store.reconstruct_batch([row for _, row in rows]) @ vector
+        found: dict[int, Vectors] = {}
+        start = 0
+        for identifier, count in Counter(identifier for identifier, _ in rows).items():
+            found[identifier] = cosines[start : start + count]
+            start += count
         return found
 
     def full_text(self, match: str, limit: int) -> dict[int, float]:

@@ -1,7 +1,8 @@
 """Question → ranked `SearchResult`s: nearest vectors and full text, fused.
 
-The fused score of a chunk is ``DENSE_WEIGHT * cosine + (1 - DENSE_WEIGHT) * BM25``, each first centred and scaled
-over the candidates of the question (z-scores), so that neither half's units matter. This module knows nothing of
+The fused score of a chunk is ``DENSE_WEIGHT * likeness + (1 - DENSE_WEIGHT) * BM25``, each first centred and scaled
+over the candidates of the question (z-scores), so that neither half's units matter. Likeness is the chunk's cosine, or,
+where its author wrote down questions, a soft maximum over its own and theirs. This module knows nothing of
 conversations, prompts or models of language.
 """
 
@@ -19,6 +20,13 @@ from assistant.words import content_words
 DENSE_WEIGHT = 0.7
 CANDIDATES = 100
 """How deep each half is searched before fusing."""
+SOFTNESS = 0.15
+"""How much lower a cosine may be than the chunk's best and still count (by 1/e): several near questions say more than
+one."""
+COMPARED = 10
+"""Among so many candidates with questions a chunk without is given its place; among fewer, its cosine is kept."""
+SAME = 1e-9
+"""Scores that differ by no more than this are the same."""
 
 
 class Retriever:
@@ -55,18 +63,35 @@ class Retriever:
 def fused(snapshot: Snapshot, vector: Vectors, match: str) -> tuple[dict[int, float], dict[int, float]]:
     """Fused score and cosine of every candidate."""
     words = snapshot.full_text(match, CANDIDATES)
-    similarities = snapshot.nearest(vector, CANDIDATES)
-    similarities |= snapshot.similarities([i for i in words if i not in similarities], vector)
-    dense, sparse = _standardised(similarities), _standardised({i: words.get(i, 0.0) for i in similarities})
-    return {i: DENSE_WEIGHT * dense[i] + (1 - DENSE_WEIGHT) * sparse[i] for i in similarities}, similarities
+    cosines = snapshot.likenesses(list(words | snapshot.nearest(vector, CANDIDATES)), vector)
+    dense, sparse = _standardised(likeness(cosines)), _standardised({i: words.get(i, 0.0) for i in cosines})
+    scores = {i: DENSE_WEIGHT * dense[i] + (1 - DENSE_WEIGHT) * sparse[i] for i in cosines}
+    return scores, {i: float(of_chunk.max()) for i, of_chunk in cosines.items()}
+
+
+def likeness(cosines: Mapping[int, Vectors]) -> dict[int, float]:
+    """How near each chunk is, by all its cosines: its own, then those of its questions.
+
+    A question is nearer to questions than to text. So a chunk that has none would be behind every chunk that has: its
+    own cosine, measured on the others' own, is given the same place on the scale of their soft maxima.
+    """
+    own = {i: float(of_chunk[0]) for i, of_chunk in cosines.items()}
+    soft = {i: SOFTNESS * float(np.log(np.exp(of_chunk / SOFTNESS).sum())) for i, of_chunk in cosines.items()}
+    asked = [i for i, of_chunk in cosines.items() if len(of_chunk) > 1]
+    if len(asked) < COMPARED:
+        return soft
+    (own_mean, own_deviation), (mean, deviation) = (_moments([some[i] for i in asked]) for some in (own, soft))
+    scale = deviation / own_deviation if own_deviation > SAME else 0.0
+    return {i: soft[i] if len(cosines[i]) > 1 else mean + scale * (own[i] - own_mean) for i in cosines}
+
+
+def _moments(values: Sequence[float]) -> tuple[float, float]:
+    return float(np.mean(values)), float(np.std(values))
 
 
 def _standardised(scores: Mapping[int, float]) -> dict[int, float]:
-    values = np.fromiter(scores.values(), float, len(scores))
-    deviation = float(values.std()) if len(values) else 0.0
-    if deviation < 1e-9:
-        return dict.fromkeys(scores, 0.0)
-    return {key: (score - float(values.mean())) / deviation for key, score in scores.items()}
+    mean, deviation = _moments(list(scores.values())) if scores else (0.0, 0.0)
+    return {key: (score - mean) / deviation if deviation > SAME else 0.0 for key, score in scores.items()}
 
 
 def full_text_query(text: str) -> str:

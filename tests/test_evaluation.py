@@ -17,13 +17,14 @@ from assistant.models.llama import LlamaModel
 from assistant.models.weights import TABLE
 from assistant.prompting import SYSTEM
 from assistant.retrieval import Retriever
+from assistant.settings import Settings
 from assistant.types import Answer, Chunk, Citation, Message, Passage, SearchResult, Timings
 from assistant.words import numbers, stems
-from evaluation import injection, plain, planting, speed, ways
+from evaluation import injection, places, plain, planting, speed, statistics, ways
 from evaluation.answers import KeptAnswers, is_right
 from evaluation.asking import unmarked
 from evaluation.citations import Check, summary
-from evaluation.data import OWN, Answered, read_questions
+from evaluation.data import OWN, Answered, Question, read_questions
 from evaluation.likelihood import log_probability
 from evaluation.statistics import changes, interval, show
 from tests.conftest import ROOT
@@ -193,3 +194,27 @@ def test_ways_of_answering_are_timed_in_processes_of_their_own(weights_cache: Pa
     summary = speed.summary(rows, dict.fromkeys(rows[0], 1))
     assert summary["warm"]["first_word_of_full"] == {"median": 1.0, "low": 1.0, "high": 1.0}
     assert summary["questions"] == 3
+
+
+def test_places_are_told_with_and_without_the_questions_of_a_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowledge = tmp_path / "knowledge"
+    knowledge.mkdir()
+    for name, wording in (("basil", "hangs its head"), ("bread", "has no holes"), ("kettle", "sings too early")):
+        text = f"---\ntitle: {name}\nquestions:\n  {name}:\n    - why it {wording}\nupdated: 2026-01-01\n---\n\n"
+        (knowledge / f"{name}.md").write_text(f"{text}# {name}\n\nThe cause of the {name} fault is {name[::-1]}.\n")
+    bare = places._copied(knowledge, [knowledge / "bread.md"], tmp_path / "copy")
+    assert "no holes" not in (bare / "bread.md").read_text()
+    assert "updated: 2026-01-01\n---\n\n# bread" in (bare / "bread.md").read_text()
+    assert (bare / "basil.md").read_text() == (knowledge / "basil.md").read_text()
+    question = Question("1", "why it has no holes", "bread", "answerable", (("daerb",),), 1)
+    lost = replace(question, identifier="2", facts=(("nowhere",),))
+    monkeypatch.setattr(places, "read_questions", lambda half: [question, lost] if half == "development" else [])
+    monkeypatch.setattr(places, "SentenceEmbedder", HashEmbedder)
+    monkeypatch.setattr(HashEmbedder, "from_settings", lambda settings: HashEmbedder(), raising=False)
+    monkeypatch.setattr(statistics, "RESULTS", tmp_path / "results")
+    told = places.run(Settings(knowledge=knowledge), "development", 10, 0)
+    assert told["documents as they are"]["facts in"]["the first 1"]["mean"] == 0.5
+    assert told["the document without its questions"]["questions"] == 2
+    assert told["the document without its questions"]["facts in"]["the first 8"]["mean"] == 0.5

@@ -6,12 +6,13 @@ import random
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from assistant import retrieval
 from assistant.index import KnowledgeIndex
 from assistant.indexing import build
-from assistant.retrieval import Retriever, full_text_query, fused
+from assistant.retrieval import COMPARED, Retriever, full_text_query, fused, likeness
 from assistant.words import content_words
 from tests.fakes import HashEmbedder
 
@@ -109,7 +110,26 @@ def test_a_passage_that_only_its_words_bring_up_is_among_the_results(
         scores, similarities = fused(snapshot, vector, '"straw"')
         assert near != worded
         assert scores.keys() == similarities.keys() == {near, worded}
-        assert similarities[worded] == pytest.approx(snapshot.similarities([worded], vector)[worded])
+        assert similarities[worded] == pytest.approx(max(snapshot.likenesses([worded], vector)[worded]))
+
+
+def test_several_near_questions_say_more_than_one_and_cosines_alone_stay_what_they_are() -> None:
+    cosines = {1: np.array([0.2, 0.7, 0.7]), 2: np.array([0.2, 0.71, 0.1]), 3: np.array([0.3])}
+    found = likeness(cosines)
+    assert found[1] > found[2] > found[3] == pytest.approx(0.3)
+    assert likeness({}) == {}
+
+
+def test_a_chunk_without_questions_has_the_place_that_its_own_cosine_has_among_the_others() -> None:
+    own = np.linspace(0.1, 0.5, COMPARED)
+    asked = {i: np.array([cosine, cosine + 0.3]) for i, cosine in enumerate(own)}
+    found = likeness({**asked, 100: np.array([0.6]), 101: np.array([0.3]), 102: np.array([0.05])})
+    assert found[100] > max(found[i] for i in asked) > found[101] > min(found[i] for i in asked) > found[102]
+    assert found[101] == pytest.approx(np.mean([found[i] for i in asked]), abs=1e-6)
+    # where there are too few to compare with, or all have the same cosine, nothing breaks
+    assert likeness({0: asked[0], 100: np.array([0.6])})[100] == pytest.approx(0.6)
+    alike = likeness(dict.fromkeys(range(COMPARED), np.array([0.3, 0.5])) | {100: np.array([0.6])})
+    assert alike[100] == pytest.approx(alike[0])
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))

@@ -1,0 +1,89 @@
+"""In which place the passage is found that holds the facts of a question on our own documents.
+
+With all documents as they are, and with each question's own document without the questions in its front matter, beside
+others that have theirs: as when somebody adds documents to those that are here. A fifth of the documents loses its
+questions at a time. No model is asked. What only several passages hold together is not found here.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from assistant.answering import RESULTS
+from assistant.embedding import SentenceEmbedder
+from assistant.index import KnowledgeIndex
+from assistant.indexing import build
+from assistant.progress import ProgressBar
+from assistant.retrieval import Retriever
+from assistant.settings import Settings
+from evaluation.data import OWN, Question, read_questions
+from evaluation.questions import SEALED, is_right
+from evaluation.statistics import interval, keep, show
+
+HALVES = tuple(half for half in OWN if half != SEALED)
+FOLDS = 5
+_QUESTIONS = re.compile(r"^questions:\n(?:[ \t].*\n)+", re.MULTILINE)
+
+
+def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
+    """The first ``limit`` first turns of the halves that may be looked at, or of one of them (``data``)."""
+    halves = [data] if data else list(HALVES)
+    asked = [q for half in halves for q in read_questions(half) if q.kind == "answerable" and not q.conversation]
+    asked = asked[:limit]
+    documents = sorted(settings.knowledge.rglob("*.md"))
+    embedder = SentenceEmbedder.from_settings(settings)
+    with tempfile.TemporaryDirectory() as folder, ProgressBar() as bar:
+        index = Path(folder) / "index"
+        build(settings.knowledge, index, embedder, bar.show)
+        places = {"documents as they are": [_place(_retriever(index, embedder), question) for question in asked]}
+        without: list[int] = []
+        for fold in range(FOLDS):
+            bare = documents[fold::FOLDS]
+            topics = {path.stem for path in bare}
+            knowledge = _copied(settings.knowledge, bare, Path(folder) / "knowledge")
+            build(knowledge, index, embedder, bar.show)
+            retriever = _retriever(index, embedder)
+            without += [_place(retriever, question) for question in asked if question.topic in topics]
+        places["the document without its questions"] = without
+    result: dict[str, Any] = {"halves": halves, "seed": seed, **{n: _summary(some, seed) for n, some in places.items()}}
+    path = keep("places", result)
+    for name in places:
+        told = ", ".join(f"{place} {show(share)}" for place, share in result[name]["facts in"].items())
+        print(f"{name}, {result[name]['questions']} questions: {told}")
+    print(f"Written to {path.relative_to(path.parents[2])}.", file=sys.stderr)
+    return result
+
+
+def _retriever(index: Path, embedder: SentenceEmbedder) -> Retriever:
+    return Retriever(KnowledgeIndex(index, embedder.name), embedder)
+
+
+def _copied(knowledge: Path, bare: Sequence[Path], target: Path) -> Path:
+    """A copy of the documents in which those of ``bare`` have no questions."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(knowledge, target)
+    for path in bare:
+        copy = target / path.relative_to(knowledge)
+        copy.write_text(_QUESTIONS.sub("", copy.read_text(encoding="utf-8"), count=1), encoding="utf-8")
+    return target
+
+
+def _place(retriever: Retriever, question: Question) -> int:
+    """The place of the first passage with the facts, from 0; `RESULTS` where none of these has them."""
+    found = [result.chunk for result in retriever.search(question.text, RESULTS)]
+    return next(
+        (i for i, chunk in enumerate(found) if is_right(question, f"{chunk.heading_path} {chunk.text}")), RESULTS
+    )
+
+
+def _summary(places: Sequence[int], seed: int) -> dict[str, Any]:
+    shares = {
+        f"the first {first}": interval([float(place < first) for place in places], seed) for first in (1, 3, RESULTS)
+    }
+    return {"questions": len(places), "facts in": shares}
