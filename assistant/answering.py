@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 
-from assistant.choosing import LEAD_OF_SURE, choose, lead_needed, put_first
+from assistant.choosing import choose, is_sure, lead_needed, put_first
 from assistant.chunking import plain_text
 from assistant.claims import Stated, names_as_written
 from assistant.conversation import standalone
@@ -200,15 +200,19 @@ class _Run:
             return
         evidence = Evidence(self._results, self._assistant.sentence_vectors)
         self._unknown = retriever.unknown(names_as_written(self._question))
-        yield from self._answered(evidence, lead_needed(evidence.strength(self._query), bool(self._unknown)))
+        yield from self._answered(evidence)
         yield Finished(self._finished(self._assistant.refusal(self._results, self._unknown)))
 
-    def _answered(self, evidence: Evidence, needed: float) -> Iterator[AnswerEvent]:
-        """The answer, where a passage has the lead that is ``needed`` (see `choosing`)."""
-        opening = self._opening(evidence) if needed == LEAD_OF_SURE else None
+    def _answered(self, evidence: Evidence) -> Iterator[AnswerEvent]:
+        """The answer, where a passage has the lead that is needed (see `choosing`)."""
+        strength, has_unknown_name = evidence.strength(self._query), bool(self._unknown)
+        opening = self._opening(evidence) if is_sure(strength, has_unknown_name) else None
         if opening:
             yield self._shown("", plain_text(opening.quote), [opening])
-            needed = -math.inf
+
+        def needed(result: SearchResult) -> float:
+            return -math.inf if opening else lead_needed(strength, has_unknown_name, result.has_questions)
+
         passage = choose(self._results, needed, self._look)
         if passage:
             yield from self._read(passage, evidence, opening)

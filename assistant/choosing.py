@@ -22,41 +22,54 @@ ENOUGH = 0.85
 SURE = 1.05
 """At this sum the passages are taken to answer, unless the model is against it."""
 LEAD, LEAD_OF_SURE, LEAD_OF_UNKNOWN = -0.4, -1.1, 0.5
-"""By how much, in logits, "Yes" must lead: below `SURE`, from there on, and where a name in the question stands in no
-document. The model says "Yes" too seldom: of the passages that answer half lead by less than 0.1."""
+"""By how much, in logits, "Yes" must lead for a passage of which its author said what it answers: below `SURE`, from
+there on, and where a name in the question stands in no document. Readers ask in other words than documents, and then
+the model says "Yes" too seldom: of the passages that answer half lead by less than 0.1."""
+LEAD_AND_STRENGTH, OF_STRENGTH = 2.4, 1.5
+"""For a passage of which nobody said so: lead and `OF_STRENGTH` times strength must make so much together."""
 RIVALS, RIVAL_DISTANCE = 3, 0.5
 """Of so many passages those are rivals whose fused score is at most so far below the best one's; a logit counts like a
 whole of the score."""
 
 
-def lead_needed(strength: float, has_unknown_name: bool) -> float:
+def is_sure(strength: float, has_unknown_name: bool) -> bool:
+    """Whether the passages may be shown before any is looked at."""
+    return strength >= SURE and not has_unknown_name
+
+
+def lead_needed(strength: float, has_unknown_name: bool, has_questions: bool) -> float:
     """The least lead with which a passage answers; infinity where none would do.
 
     Args:
         strength: of the evidence, see `Evidence.strength`.
+        has_questions: whether its author wrote down questions that the passage answers.
     """
     if strength < ENOUGH:
         return math.inf
-    if has_unknown_name:
-        return LEAD_OF_UNKNOWN
-    return LEAD_OF_SURE if strength >= SURE else LEAD
+    if has_questions:
+        needed = LEAD_OF_SURE if is_sure(strength, has_unknown_name) else LEAD
+    else:
+        needed = LEAD_AND_STRENGTH - OF_STRENGTH * strength
+    return max(needed, LEAD_OF_UNKNOWN) if has_unknown_name else needed
 
 
 def choose(
-    results: Sequence[SearchResult], needed: float, look: Callable[[Sequence[SearchResult]], Sequence[float]]
+    results: Sequence[SearchResult],
+    needed: Callable[[SearchResult], float],
+    look: Callable[[Sequence[SearchResult]], Sequence[float]],
 ) -> SearchResult | None:
     """The passage to answer from, or ``None``.
 
     Args:
         results: best first.
-        needed: the lead that it must have, see `lead_needed`.
+        needed: the lead that a passage must have, see `lead_needed`.
         look: the leads of some passages.
     """
     near = rivals(results)
-    if needed == math.inf or not near:
+    if all(needed(result) == math.inf for result in near):
         return None
     best, lead = max(zip(near, look(near), strict=True), key=lambda pair: pair[0].score + pair[1])
-    return best if lead >= needed else None
+    return best if lead >= needed(best) else None
 
 
 def rivals(results: Sequence[SearchResult]) -> list[SearchResult]:

@@ -42,10 +42,10 @@ class Retriever:
         """The ``limit`` best chunks for ``query``, best first."""
         vector = self._vector(query)
         with self.index.snapshot() as snapshot:
-            scores, similarities = fused(snapshot, vector, full_text_query(query))
+            scores, cosines = fused(snapshot, vector, full_text_query(query))
             best = sorted(scores, key=lambda identifier: (-scores[identifier], identifier))[:limit]
             chunks = snapshot.chunks(best)
-        return [SearchResult(i, chunks[i], scores[i], similarities[i]) for i in best]
+        return [SearchResult(i, chunks[i], scores[i], float(cosines[i].max()), len(cosines[i]) > 1) for i in best]
 
     def nearness(self, text: str) -> float:
         """The cosine of ``text`` and the nearest vector of any chunk; 0 when there is none."""
@@ -60,13 +60,12 @@ class Retriever:
             return [word for word in words if not snapshot.holds(_quoted(word))]
 
 
-def fused(snapshot: Snapshot, vector: Vectors, match: str) -> tuple[dict[int, float], dict[int, float]]:
-    """Fused score and cosine of every candidate."""
+def fused(snapshot: Snapshot, vector: Vectors, match: str) -> tuple[dict[int, float], dict[int, Vectors]]:
+    """Of every candidate the fused score, and the cosines (see `Snapshot.likenesses`)."""
     words = snapshot.full_text(match, CANDIDATES)
     cosines = snapshot.likenesses(list(words | snapshot.nearest(vector, CANDIDATES)), vector)
     dense, sparse = _standardised(likeness(cosines)), _standardised({i: words.get(i, 0.0) for i in cosines})
-    scores = {i: DENSE_WEIGHT * dense[i] + (1 - DENSE_WEIGHT) * sparse[i] for i in cosines}
-    return scores, {i: float(of_chunk.max()) for i, of_chunk in cosines.items()}
+    return {i: DENSE_WEIGHT * dense[i] + (1 - DENSE_WEIGHT) * sparse[i] for i in cosines}, cosines
 
 
 def likeness(cosines: Mapping[int, Vectors]) -> dict[int, float]:

@@ -91,13 +91,15 @@ class Chunk:
 class SearchResult:
     """A chunk that retrieval found. ``similarity`` is the cosine to the question, ``score`` the fused one.
 
-    Where its author wrote down questions that the chunk answers, ``similarity`` is that of the nearest of all these.
+    Where its author wrote down questions that the chunk answers (`has_questions`), ``similarity`` is that of the
+    nearest of all these.
     """
 
     identifier: int
     chunk: Chunk
     score: float
     similarity: float
+    has_questions: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def chosen(
     def looked(rivals: Sequence[SearchResult]) -> Sequence[float]:
         return look([build_messages(question, [rival]) for rival in rivals])
 
-    passage = choose(results, -math.inf, looked)
+    passage = choose(results, lambda _: -math.inf, looked)
     return begun(build_messages(question, [passage] if passage else []))
 
 

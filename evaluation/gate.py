@@ -93,7 +93,7 @@ def _balanced_accuracy(sample: Sample) -> float:
     def enough(question: str, conversation: Conversation = ()) -> bool:
         query = standalone(question, conversation, sample.retriever.nearness)
         strength = Evidence(sample.retriever.search(query, RESULTS), sample.vectors).strength(query)
-        return lead_needed(strength, has_unknown_name=False) < math.inf
+        return lead_needed(strength, has_unknown_name=False, has_questions=False) < math.inf
 
     answered = fmean(enough(query.text, query.conversation) for query in chain(*sample.queries.values()))
     refused = fmean(not enough(q.text) for q in read_questions("development") if q.kind == "answerable")

@@ -286,14 +286,19 @@ def test_the_model_is_asked_whether_a_passage_answers_and_reads_it_once(make: Ma
     assert model.prompts[0][:-1] in model.asked, "the answer goes on from the look"
 
 
-@pytest.mark.parametrize(("lead", "is_refused"), [(LEAD_OF_SURE, False), (LEAD_OF_SURE - 0.1, True)])
-def test_where_passages_are_near_only_a_clear_no_refuses(
-    make: Make, monkeypatch: pytest.MonkeyPatch, lead: float, is_refused: bool
+@pytest.mark.parametrize(
+    ("lead", "asked", "is_refused"),
+    [(LEAD_OF_SURE, True, False), (LEAD_OF_SURE - 0.1, True, True), (LEAD_OF_SURE, False, True), (1.5, False, False)],
+)
+def test_where_passages_are_near_only_a_clear_no_refuses_if_their_author_said_what_they_answer(
+    make: Make, knowledge: Path, monkeypatch: pytest.MonkeyPatch, lead: float, asked: bool, is_refused: bool
 ) -> None:
+    if asked:
+        path = knowledge / "garden" / "tomatoes.md"
+        questions = 'questions:\n  Watering: ["how much do they drink?"]\n'
+        path.write_text(path.read_text().replace("---\n", f"---\n{questions}", 1))
     assistant, model = make(TRUE)
     monkeypatch.setattr(model, "leads", lambda prompts, *_: [lead for _ in prompts])
-    monkeypatch.setattr(answering, "OPENING_SIMILARITY", 2.0)
-    monkeypatch.setattr(answering, "OPENING_STRENGTH", 9.0)
     assert assistant.ask(QUESTION).refused is is_refused
 
 

@@ -10,8 +10,10 @@ import pytest
 from assistant.choosing import (
     ENOUGH,
     LEAD,
+    LEAD_AND_STRENGTH,
     LEAD_OF_SURE,
     LEAD_OF_UNKNOWN,
+    OF_STRENGTH,
     RIVAL_DISTANCE,
     RIVALS,
     SURE,
@@ -36,7 +38,7 @@ def chosen(scores: Sequence[float], leads: Sequence[float], needed: float = -mat
         looked.extend(result.identifier for result in results)
         return [leads[result.identifier] for result in results]
 
-    best = choose(found(*scores), needed, look)
+    best = choose(found(*scores), lambda _: needed, look)
     return best.identifier if best else None, looked
 
 
@@ -52,7 +54,28 @@ def chosen(scores: Sequence[float], leads: Sequence[float], needed: float = -mat
     ],
 )
 def test_likeness_says_how_clear_the_yes_must_be(strength: float, unknown: bool, needed: float) -> None:
-    assert lead_needed(strength, unknown) == needed
+    assert lead_needed(strength, unknown, has_questions=True) == needed
+
+
+def test_where_nobody_said_what_a_passage_answers_a_yes_must_be_clearer_the_weaker_the_evidence() -> None:
+    assert lead_needed(ENOUGH - 0.01, False, has_questions=False) == math.inf
+    weak, sure, strong = (lead_needed(strength, False, has_questions=False) for strength in (ENOUGH, SURE, 2.0))
+    assert weak > sure > strong
+    assert weak + OF_STRENGTH * ENOUGH == pytest.approx(LEAD_AND_STRENGTH)
+    assert lead_needed(ENOUGH, True, has_questions=False) == weak > LEAD_OF_UNKNOWN
+    assert lead_needed(2.0, True, has_questions=False) == LEAD_OF_UNKNOWN > strong
+
+
+def test_each_passage_must_have_the_lead_that_it_needs() -> None:
+    bare, asked = found(5.0, 4.9)
+    bars = {bare.identifier: 1.0, asked.identifier: -1.0}
+
+    def best(*leads: float) -> SearchResult | None:
+        return choose([bare, asked], lambda result: bars[result.identifier], lambda _: leads)
+
+    assert best(0.9, -0.5) is None
+    assert best(1.0, 0.5) == bare
+    assert best(-2.0, -0.9) == asked
 
 
 def test_a_passage_without_rivals_is_looked_at_alone() -> None:

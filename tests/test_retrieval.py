@@ -107,10 +107,10 @@ def test_a_passage_that_only_its_words_bring_up_is_among_the_results(
     with retriever.index.snapshot() as snapshot:
         (near,) = snapshot.nearest(vector, 1)
         (worded,) = snapshot.full_text('"straw"', 1)
-        scores, similarities = fused(snapshot, vector, '"straw"')
+        scores, cosines = fused(snapshot, vector, '"straw"')
         assert near != worded
-        assert scores.keys() == similarities.keys() == {near, worded}
-        assert similarities[worded] == pytest.approx(max(snapshot.likenesses([worded], vector)[worded]))
+        assert scores.keys() == cosines.keys() == {near, worded}
+        assert cosines[worded] == pytest.approx(snapshot.likenesses([worded], vector)[worded])
 
 
 def test_several_near_questions_say_more_than_one_and_cosines_alone_stay_what_they_are() -> None:
