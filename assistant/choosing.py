@@ -47,7 +47,7 @@ def lead_needed(strength: float, has_unknown_name: bool, has_questions: bool) ->
     if strength < ENOUGH:
         return math.inf
     if has_questions:
-        needed = LEAD_OF_SURE if is_sure(strength, has_unknown_name) else LEAD
+        needed = LEAD_OF_SURE if strength >= SURE else LEAD
     else:
         needed = LEAD_AND_STRENGTH - OF_STRENGTH * strength
     return max(needed, LEAD_OF_UNKNOWN) if has_unknown_name else needed
