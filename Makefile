@@ -46,6 +46,7 @@ soak: $(VENV)/ready-dev
 
 quality: $(VENV)/ready-dev
 	$(BIN)/python -m evaluation retrieval
+	$(BIN)/python -m evaluation places
 	$(BIN)/python -m evaluation citations
 	$(BIN)/python -m evaluation questions
 	$(BIN)/python -m evaluation conversations
