@@ -14,12 +14,13 @@ from contextlib import suppress
 from threading import Event, Thread
 from typing import Any
 
+from assistant import memory
 from assistant.answering import Assistant
 from assistant.errors import AssistantError
 from assistant.types import Chunk
 
 LOOK_SECONDS = 30.0
-"""How often it is looked whether the documents have changed."""
+"""How often it is looked whether the documents have changed, and free memory given back."""
 PAUSE_SECONDS = 0.2
 """Between two passages the machine is left alone for as long as the last one took, at most so long."""
 
@@ -60,6 +61,7 @@ class ReadAhead:
                 self.done.clear()
                 self._read_all(chunks)
                 self.done.set()
+            memory.give_back()
             self._stop.wait(LOOK_SECONDS)
 
     def _read_all(self, chunks: list[Chunk]) -> None:

@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("assistant.exchange", "assistant.feedback", "assistant.hub", "assistant.words"),
     ("assistant.settings",),
     ("assistant.progress",),
-    ("assistant.errors", "assistant.types"),
+    ("assistant.errors", "assistant.memory", "assistant.types"),
 )
 """A module imports from layers below its own. Within a package of one layer, `INSIDE` has the order."""
 
