@@ -37,7 +37,7 @@ FLOORS = {
     "errors withheld": 0.84,
     "true sentences shown": 0.88,
 }
-FIXED = ("q07", "ea16", "d102", "r06")
+FIXED = ("q07", "q39", "d102", "r06")
 """Our own questions that the real model has to pass; of two it is asked whether a passage answers them."""
 
 
