@@ -13,7 +13,10 @@ from assistant.words import numbers, stems
 
 _WHAT_IS = re.compile(
     r"\W*(?:(?:what(?:['’]?s| is| are)|define)(?: (?!of\b|in\b|for\b|to\b|on\b|by\b|between\b)\S+){1,6}"
-    r"|what do(?:es)?(?: \S+){1,6} mean\W*)$",
+    r"|what do(?:es)?(?: \S+){1,6} mean)"
+    # "in plain words", "in a nutshell", "for beginners", "please" ask for nothing else
+    r"(?:,? (?:in (?:\S+ ){0,2}(?:words?|terms|language|english|sentences?|nutshell|short)"
+    r"|for (?:an? |my |the )?(?:beginners?|dummies|kids?|child(?:ren)?|lay\w+)|please))*\W*$",
     re.IGNORECASE,
 )
 _DEFINES = re.compile(
