@@ -41,7 +41,8 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, ProgressBar() as bar:
         index = Path(folder) / "index"
         build(settings.knowledge, index, embedder, bar.show)
-        places = {"documents as they are": [_place(_retriever(index, embedder), question) for question in asked]}
+        retriever = _retriever(index, embedder)
+        places = {"documents as they are": [_place(retriever, question) for question in asked]}
         without: list[int] = []
         for fold in range(FOLDS):
             bare = documents[fold::FOLDS]
