@@ -74,13 +74,13 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     questions = [question.text for question in read_questions(next(iter(OWN))) if not question.conversation]
     with ProgressBar() as bar, _server(settings, bar) as (address, process):
         asyncio.run(_round(address, questions, READERS[2], seed, SECONDS / 2))  # what grows once, grows now
-        resident = [_resident(process.pid)]
+        resident = [resident_megabytes(process.pid)]
         rounds = []
         # the last round is asked once more: what has grown by then is kept, what grows on is lost
         for number, readers in enumerate([*READERS, READERS[-1]]):
             bar.show(Progress("Asking", number, len(READERS) + 1, "rounds"))
             rounds.append(asyncio.run(_round(address, questions, readers, seed, SECONDS)).summary())
-            resident.append(_resident(process.pid))
+            resident.append(resident_megabytes(process.pid))
     result = {
         "model": settings.model,
         "seed": seed,
@@ -184,7 +184,7 @@ def _is_ready(address: str) -> bool:
         return False
 
 
-def _resident(process: int) -> int:
+def resident_megabytes(process: int) -> int:
     """Megabytes in memory that belong to the process alone; 0 where the system does not say."""
     status = Path(f"/proc/{process}/status")
     match = re.search(r"RssAnon:\s+(\d+) kB", status.read_text()) if status.is_file() else None
