@@ -27,6 +27,7 @@ from assistant.models.engines import load_model
 from assistant.opening import asks_what_it_is, defines, opens
 from assistant.pointing import points_at_nothing
 from assistant.prompting import ANSWER_TOKENS, NO, YES, begun, build_messages
+from assistant.quoting import QUOTE_SIMILARITY, quotes
 from assistant.retrieval import Retriever
 from assistant.sentences import SentenceBuffer
 from assistant.settings import Settings
@@ -54,14 +55,8 @@ MAX_CHARACTERS = 2_000
 """A longer question is refused."""
 RESULTS = 8
 """Results that retrieval is asked for: one becomes the prompt, all are evidence and name the nearest topics."""
-FEWEST = 4
-"""An answer of fewer sentences is filled up with the passages' own."""
 LOOKED_UP = 4
 """Passages that a sentence is held against when those found for the question do not support it."""
-QUOTE_SIMILARITY = 0.5
-"""How near to the question, or to what was withheld, a quoted sentence must be that is not of the best passage."""
-QUOTED_PASSAGES, QUOTE_DISTANCE = 3, 0.3
-"""Of so many passages, what is hardly farther than the nearest sentence is quoted: strange words are far from all."""
 QUOTABLE_AGAINST = 1.5
 """How near the passages must be to the question (`Evidence.strength`) to be quoted where the model wrote nothing that
 they support, but numbers or names that are not theirs, as when the answer is not in them."""
@@ -291,14 +286,8 @@ class _Run:
             return
         # what the model tried to say, and could not prove, still points to the sentences that answer
         near = evidence.nearest([self._query, *withheld], self._supported, self._said)
-        first = [result.chunk for result in self._results[:QUOTED_PASSAGES]]
-        bar = max((cosine for _, cosine in near), default=0.0) - QUOTE_DISTANCE
-        bars = dict.fromkeys(first, min(bar, QUOTE_SIMILARITY)) | {first[0]: -1.0}
-        quotes = [sentence for sentence, cosine in near if cosine >= bars.get(sentence.chunk, QUOTE_SIMILARITY)]
-        quotes = quotes[: max(0, FEWEST - self._shown_count)]
-        # passage by passage, the nearest first, and in each as the sentences follow each other
-        chunks = [sentence.chunk for sentence in quotes]
-        for sentence in sorted(quotes, key=lambda sentence: (chunks.index(sentence.chunk), sentence.start)):
+        passages = [result.chunk for result in self._results]
+        for sentence in quotes(near, passages, self._supported, self._shown_count):
             yield self._shown(" ", plain_text(sentence.quote), [sentence])
 
     def _generated(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,8 @@ from assistant.types import Document, Embedder, Progress, Skipped, Vectors
 
 FLAT_LIMIT = 100_000
 """Up to so many vectors are searched exactly (FAISS flat); above, through a graph (HNSW)."""
+EMBEDDED = 8
+"""So many of a passage's questions are embedded. More cost time and find hardly more; their words are searched."""
 EMBED_AT_ONCE = 64
 
 _TABLES = """
@@ -180,7 +182,7 @@ def _insert(database: sqlite3.Connection, document: Document, embedder: Embedder
             "INSERT INTO chunks_text (rowid, headings, text, questions) VALUES (?, ?, ?, ?)",
             (cursor.lastrowid, chunk.heading_path, chunk.text, "\n".join(asked)),
         )
-        for text in (chunk.embedding_text, *asked):
+        for text in (chunk.embedding_text, *asked[:EMBEDDED]):
             database.execute(
                 "INSERT INTO vectors VALUES ((SELECT ifnull(max(row), -1) + 1 FROM vectors), ?)", (cursor.lastrowid,)
             )

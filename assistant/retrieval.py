@@ -17,10 +17,10 @@ from assistant.index import KnowledgeIndex, Snapshot
 from assistant.types import Embedder, SearchResult, Vectors
 from assistant.words import content_words
 
-DENSE_WEIGHT = 0.7
+DENSE_WEIGHT = 0.6
 CANDIDATES = 100
 """How deep each half is searched before fusing."""
-SOFTNESS = 0.15
+SOFTNESS = 0.1
 """How much lower a cosine may be than the chunk's best and still count (by 1/e): several near questions say more than
 one."""
 COMPARED = 10

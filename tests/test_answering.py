@@ -9,13 +9,14 @@ from threading import Event, Thread
 
 import pytest
 
-from assistant import answering, choosing
-from assistant.answering import FEWEST, MAX_CHARACTERS, RESULTS, Assistant
+from assistant import answering, choosing, quoting
+from assistant.answering import MAX_CHARACTERS, RESULTS, Assistant
 from assistant.choosing import LEAD_OF_SURE
 from assistant.errors import QuestionError
 from assistant.index import KnowledgeIndex
 from assistant.indexing import build
 from assistant.prompting import ANSWER_TOKENS, BEGINNING, ORDER
+from assistant.quoting import FEWEST
 from assistant.retrieval import Retriever
 from assistant.types import Answer, Finished, Found, Message, Passage, Sentence, Turn
 from tests.fakes import HashEmbedder, ScriptedModel
@@ -40,7 +41,7 @@ def make(knowledge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ma
     def made(
         script: str | Callable[[Sequence[Message]], str], fewest: int = 1, opening: float = 2.0, strength: float = 9.0
     ) -> tuple[Assistant, ScriptedModel]:
-        monkeypatch.setattr(answering, "FEWEST", fewest)
+        monkeypatch.setattr(quoting, "FEWEST", fewest)
         monkeypatch.setattr(answering, "OPENING_SIMILARITY", opening)
         monkeypatch.setattr(answering, "OPENING_STRENGTH", strength)
         embedder, model = HashEmbedder(), ScriptedModel(script)
@@ -117,7 +118,7 @@ def test_a_sentence_is_also_held_against_what_is_found_for_it(
 
 def test_an_answer_that_is_long_enough_is_not_filled_up(make: Make) -> None:
     said = f"{TRUE} Wet leaves bring mould. A mulch of straw keeps the soil moist. Clay pots dry out sooner."
-    answer = make(said, FEWEST)[0].ask("How and when should I water tomatoes in summer?")
+    answer = make(said, 4)[0].ask("How and when should I water tomatoes in summer?")
     assert ALSO_TRUE not in answer.text
 
 
@@ -231,8 +232,8 @@ def test_a_model_that_answers_from_elsewhere_is_not_replaced_by_quotes(make: Mak
 def test_beside_the_best_passage_only_what_is_near_or_hardly_farther_is_quoted(
     make: Make, monkeypatch: pytest.MonkeyPatch, near: float, distance: float, documents: int
 ) -> None:
-    monkeypatch.setattr(answering, "QUOTE_SIMILARITY", near)
-    monkeypatch.setattr(answering, "QUOTE_DISTANCE", distance)
+    monkeypatch.setattr(quoting, "QUOTE_SIMILARITY", near)
+    monkeypatch.setattr(quoting, "QUOTE_DISTANCE", distance)
     answer = make("Not in the documents.", 9)[0].ask("Do tomatoes need water every day, and how long does bread bake?")
     assert len({citation.document for citation in answer.citations}) == documents
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from assistant import indexing
 from assistant.documents import read_folder
 from assistant.errors import KnowledgeError, KnowledgeIndexError
 from assistant.index import DATABASE, KnowledgeIndex, connection, read_manifest
-from assistant.indexing import Report, build
+from assistant.indexing import EMBEDDED, Report, build
 from assistant.types import Chunk, Document, Progress
 from tests.conftest import ROOT
 from tests.fakes import HashEmbedder
@@ -80,7 +81,7 @@ def consistent(folder: Path) -> None:
             vectors = [snapshot.store.reconstruct(row) for owner, row in rows if owner == identifier]
             found = snapshot.database.execute("SELECT questions FROM chunks_text WHERE rowid = ?", (identifier,))
             questions = [question for question in found.fetchone()[0].split("\n") if question]
-            np.testing.assert_allclose(vectors, embedder.embed([chunk.embedding_text, *questions]))
+            np.testing.assert_allclose(vectors, embedder.embed([chunk.embedding_text, *questions[:EMBEDDED]]))
             document = snapshot.document(chunk.document)
             assert document
             assert document.text[chunk.offset : chunk.offset + len(chunk.text)] == chunk.text
@@ -166,7 +167,21 @@ def test_a_chunk_is_found_by_the_questions_that_its_author_wrote_down(knowledge:
     consistent(built)
 
 
-def test_one_chunk_with_many_questions_leaves_room_for_others(tmp_path: Path, folder: Path) -> None:
+def test_of_many_questions_the_first_are_embedded_and_the_words_of_all_searched(tmp_path: Path, folder: Path) -> None:
+    words = [f"plant{number}" for number in range(EMBEDDED + 2)]
+    many = "".join(f"    - who waters {word}\n" for word in words)
+    (tmp_path / "many.md").write_text(f"---\nquestions:\n  many:\n{many}---\nWater plants.\n")
+    build(tmp_path, folder, HashEmbedder())
+    consistent(folder)
+    with opened(folder).snapshot() as snapshot:
+        assert snapshot.store.ntotal == 1 + EMBEDDED
+        assert all(snapshot.full_text(word, 5) for word in words)
+
+
+def test_one_chunk_with_many_vectors_leaves_room_for_others(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "EMBEDDED", 1_000)
     many = "".join(f"    - how do i water plant {number}\n" for number in range(600))
     (tmp_path / "many.md").write_text(f"---\nquestions:\n  many:\n{many}---\nWater plants.\n")
     for number in range(20):
