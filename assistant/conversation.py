@@ -22,8 +22,9 @@ LONG = 8
 NAMED_BEFORE = 4
 """So many content words before a "they" or "that" name what it stands for."""
 
-NEARER_ALONE = 0.05
-"""By so much cosine the documents are nearer to a question that asks something new than to it and the one before."""
+NEARER_ALONE, OF_STRAYING = 0.05, 0.75
+"""By so much cosine the documents are nearer to a question that asks something new than to it and the one before; what
+the one before loses by being joined counts so much as well: two questions on one thing lose little."""
 
 PREVIOUS_CHARACTERS = 600
 """What is beyond them in the question before is left out: it has to fit a prompt."""
@@ -64,7 +65,9 @@ def standalone(question: str, conversation: Conversation, nearness: Callable[[st
     if not previous or not leans(question):
         return question
     joined = f"{previous} {question}"
-    return question if nearness(question) >= nearness(joined) + NEARER_ALONE else joined
+    together = nearness(joined)
+    is_new = nearness(question) - together + OF_STRAYING * (nearness(previous) - together) >= NEARER_ALONE
+    return question if is_new else joined
 
 
 def _points_out(reference: re.Match[str], question: str) -> bool:

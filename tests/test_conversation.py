@@ -99,7 +99,18 @@ def test_of_a_long_question_before_the_beginning_is_taken(before: str) -> None:
     assert PREVIOUS_CHARACTERS - 10 < len(asked) <= PREVIOUS_CHARACTERS + len(" And for images?")
 
 
-@pytest.mark.parametrize(("alone", "expected"), [(0.83, "Who made BERT?"), (0.7, "What is RAG? Who made BERT?")])
-def test_what_the_documents_are_nearer_to_alone_is_searched_alone(alone: float, expected: str) -> None:
-    near = {"Who made BERT?": alone, "What is RAG? Who made BERT?": 0.7}
-    assert standalone("Who made BERT?", (Turn("user", "What is RAG?"),), near.__getitem__) == expected
+@pytest.mark.parametrize(
+    ("alone", "before", "is_new"),
+    [
+        (0.83, 0.7, True),
+        (0.7, 0.7, False),
+        # less near alone, but joined the two lose what the one before was about
+        (0.66, 0.89, True),
+        # a question on the same thing costs the one before little
+        (0.62, 0.75, False),
+    ],
+)
+def test_what_the_documents_are_nearer_to_alone_is_searched_alone(alone: float, before: float, is_new: bool) -> None:
+    near = {"Who made BERT?": alone, "What is RAG?": before, "What is RAG? Who made BERT?": 0.7}
+    found = standalone("Who made BERT?", (Turn("user", "What is RAG?"),), near.__getitem__)
+    assert found == ("Who made BERT?" if is_new else "What is RAG? Who made BERT?")
