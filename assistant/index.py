@@ -143,14 +143,19 @@ class Snapshot:
             start += count
         return found
 
-    def full_text(self, match: str, limit: int) -> dict[int, float]:
-        """Chunk identifiers and BM25 scores (higher is better) for an FTS5 query."""
+    def full_text(self, match: str, limit: int, with_questions: bool = True) -> dict[int, float]:
+        """Chunk identifiers and BM25 scores (higher is better) for an FTS5 query.
+
+        Args:
+            with_questions: whether the words of the chunks' questions count.
+        """
         if not match:
             return {}
+        weights = {"headings": HEADING_WEIGHT, "questions": QUESTION_WEIGHT if with_questions else 0.0}
         rows = self.database.execute(
             "SELECT rowid, -bm25(chunks_text, :headings, 1.0, :questions) AS score FROM chunks_text"
             " WHERE chunks_text MATCH :match ORDER BY score DESC LIMIT :limit",
-            {"headings": HEADING_WEIGHT, "questions": QUESTION_WEIGHT, "match": match, "limit": limit},
+            {**weights, "match": match, "limit": limit},
         )
         return dict(rows)
 

@@ -2,7 +2,8 @@
 
 The fused score of a chunk is ``DENSE_WEIGHT * likeness + (1 - DENSE_WEIGHT) * BM25``, each first centred and scaled
 over the candidates of the question (z-scores), so that neither half's units matter. Likeness is the chunk's cosine, or,
-where its author wrote down questions, a soft maximum over its own and theirs. This module knows nothing of
+where its author wrote down questions, a soft maximum over its own and theirs; BM25 counts the words of both. Chunks
+without questions are given their place among those that have some (`placed`). This module knows nothing of
 conversations, prompts or models of language.
 """
 
@@ -24,7 +25,7 @@ SOFTNESS = 0.1
 """How much lower a cosine may be than the chunk's best and still count (by 1/e): several near questions say more than
 one."""
 COMPARED = 10
-"""Among so many candidates with questions a chunk without is given its place; among fewer, its cosine is kept."""
+"""Among so many candidates with questions a chunk without is given its place; among fewer, its score is kept."""
 SAME = 1e-9
 """Scores that differ by no more than this are the same."""
 
@@ -62,26 +63,40 @@ class Retriever:
 
 def fused(snapshot: Snapshot, vector: Vectors, match: str) -> tuple[dict[int, float], dict[int, Vectors]]:
     """Of every candidate the fused score, and the cosines (see `Snapshot.likenesses`)."""
-    words = snapshot.full_text(match, CANDIDATES)
-    cosines = snapshot.likenesses(list(words | snapshot.nearest(vector, CANDIDATES)), vector)
-    dense, sparse = _standardised(likeness(cosines)), _standardised({i: words.get(i, 0.0) for i in cosines})
+    words, own_words = (snapshot.full_text(match, CANDIDATES, with_questions) for with_questions in (True, False))
+    cosines = snapshot.likenesses(list(words | own_words | snapshot.nearest(vector, CANDIDATES)), vector)
+    told = placed({i: words.get(i, 0.0) for i in cosines}, {i: own_words.get(i, 0.0) for i in cosines}, asked(cosines))
+    dense, sparse = _standardised(likeness(cosines)), _standardised(told)
     return {i: DENSE_WEIGHT * dense[i] + (1 - DENSE_WEIGHT) * sparse[i] for i in cosines}, cosines
 
 
 def likeness(cosines: Mapping[int, Vectors]) -> dict[int, float]:
-    """How near each chunk is, by all its cosines: its own, then those of its questions.
-
-    A question is nearer to questions than to text. So a chunk that has none would be behind every chunk that has: its
-    own cosine, measured on the others' own, is given the same place on the scale of their soft maxima.
-    """
+    """How near each chunk is, by all its cosines: its own, then those of its questions."""
     own = {i: float(of_chunk[0]) for i, of_chunk in cosines.items()}
     soft = {i: SOFTNESS * float(np.log(np.exp(of_chunk / SOFTNESS).sum())) for i, of_chunk in cosines.items()}
-    asked = [i for i, of_chunk in cosines.items() if len(of_chunk) > 1]
-    if len(asked) < COMPARED:
-        return soft
-    (own_mean, own_deviation), (mean, deviation) = (_moments([some[i] for i in asked]) for some in (own, soft))
+    return placed(soft, own, asked(cosines))
+
+
+def asked(cosines: Mapping[int, Vectors]) -> list[int]:
+    """The chunks of which their author wrote down questions."""
+    return [i for i, of_chunk in cosines.items() if len(of_chunk) > 1]
+
+
+def placed(scores: Mapping[int, float], own: Mapping[int, float], with_questions: Sequence[int]) -> dict[int, float]:
+    """``scores``, in which every chunk has a place that is fair to those without questions.
+
+    A question is nearer to questions than to text, and has more words in common with them. So a chunk that has none
+    would be behind every chunk that has: what it scores by its ``own`` text, measured on the others' own, is given the
+    same place on the scale of their scores.
+    """
+    if len(with_questions) < COMPARED:
+        return dict(scores)
+    (own_mean, own_deviation), (mean, deviation) = (
+        _moments([some[i] for i in with_questions]) for some in (own, scores)
+    )
     scale = deviation / own_deviation if own_deviation > SAME else 0.0
-    return {i: soft[i] if len(cosines[i]) > 1 else mean + scale * (own[i] - own_mean) for i in cosines}
+    believed = frozenset(with_questions)
+    return {i: scores[i] if i in believed else mean + scale * (own[i] - own_mean) for i in scores}
 
 
 def _moments(values: Sequence[float]) -> tuple[float, float]:

@@ -132,6 +132,27 @@ def test_a_chunk_without_questions_has_the_place_that_its_own_cosine_has_among_t
     assert alike[100] == pytest.approx(alike[0])
 
 
+def test_words_of_questions_do_not_put_a_document_without_any_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "DENSE_WEIGHT", 0.0)
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    for number in range(2 * COMPARED):
+        asked = f"questions:\n  t{number}:\n    - can my dog eat grapes at home\n    - dog and grapes to eat\n"
+        text = f"Town {number} has a post office and {'a dog' if number % 2 else 'no dogs but one cat'}."
+        (folder / f"t{number}.md").write_text(f"---\n{asked}---\n{text}\n")
+    (folder / "own.md").write_text("A dog that ate grapes falls ill.\n")
+    build(folder, tmp_path / "index", HashEmbedder())
+    index = KnowledgeIndex(tmp_path / "index", HashEmbedder().name)
+    question = "can my dog eat grapes"
+    with index.snapshot() as snapshot:
+        by_words = snapshot.full_text(full_text_query(question), 100)
+        (own,) = (i for i, chunk in snapshot.chunks(list(by_words)).items() if chunk.document == "own.md")
+        assert by_words[own] == min(by_words.values())
+    assert Retriever(index, HashEmbedder()).search(question, 1)[0].identifier == own
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_text_can_be_a_syntax_error(retriever: Retriever, text: str) -> None:
     query = full_text_query(text)
