@@ -28,7 +28,7 @@ def quotes(
     cited: Sequence[EvidenceSentence],
     shown: int,
 ) -> list[EvidenceSentence]:
-    """The sentences to quote, passage by passage, the model's own first, and in each as they follow each other.
+    """The sentences to quote, passage by passage, that of the model first, and in each as they follow each other.
 
     Args:
         near: the sentences that say something new, with their cosines, best first (see `Evidence.nearest`).

@@ -35,6 +35,7 @@ TRUE = "Bread bakes for forty minutes at 230 degrees."
 ALSO_TRUE = "Bread is baked from flour, water, salt and yeast."
 READ_ON = "A bowl of water in the oven makes the crust crisp."
 NEAR = "Dough rises for ninety minutes at 24 degrees."
+ALSO_NEAR = "Cold dough rises more slowly, and tastes better."
 SITE = "https://good.com"
 
 
@@ -77,13 +78,13 @@ def _asked(*contents: str) -> dict[str, Any]:
 def test_the_official_client_gets_an_answer_with_citations(door: Door) -> None:
     completion = door.openai().chat.completions.create(**_asked(QUESTION))
     message = completion.choices[0].message
-    assert message.content == f"{TRUE} [1] {ALSO_TRUE} [2] {NEAR} [3] {READ_ON} [4]"
+    assert message.content == f"{TRUE} [1] {ALSO_TRUE} [2] {READ_ON} [3] {NEAR} [4] {ALSO_NEAR} [5]"
     assert (completion.choices[0].finish_reason, completion.object) == ("stop", "chat.completion")
     assert completion.usage
     assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens > 0
     extra = message.model_extra
     assert extra
-    assert [citation["quote"] for citation in extra["citations"]] == [TRUE, ALSO_TRUE, NEAR, READ_ON]
+    assert [citation["quote"] for citation in extra["citations"]] == [TRUE, ALSO_TRUE, READ_ON, NEAR, ALSO_NEAR]
     assert extra["refused"] is False
 
 
@@ -92,12 +93,13 @@ def test_the_official_client_gets_a_stream_by_sentence(door: Door) -> None:
         door.openai().chat.completions.create(**_asked(QUESTION), stream=True, stream_options={"include_usage": True})
     )
     texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
-    assert texts == ["", f"{TRUE} [1]", f" {ALSO_TRUE} [2]", f" {NEAR} [3]", f" {READ_ON} [4]", None]
+    said = [TRUE, ALSO_TRUE, READ_ON, NEAR, ALSO_NEAR]
+    assert texts == ["", f"{TRUE} [1]", *(f" {text} [{number}]" for number, text in enumerate(said[1:], 2)), None]
     assert len({chunk.id for chunk in chunks}) == 1
     assert chunks[-2].choices[0].finish_reason == "stop"
     extra = chunks[-2].model_extra
     assert extra
-    assert [citation["number"] for citation in extra["citations"]] == [1, 2, 3, 4]
+    assert [citation["number"] for citation in extra["citations"]] == [1, 2, 3, 4, 5]
     assert chunks[-1].usage
     assert not any(chunk.usage for chunk in chunks[:-1])
 

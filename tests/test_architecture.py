@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("assistant.starting", "assistant.doctor"),
     ("assistant.reading",),
     ("assistant.answering",),
-    ("assistant.wording",),
+    ("assistant.quoting", "assistant.wording"),
     # the package itself: its public names; it imports `Assistant` when it is asked for
     (
         "assistant.choosing",
