@@ -17,7 +17,7 @@ _SAID_TO_BE_STATED = re.compile(
     r"(?:(?:it |also )?(?:states?|mentions?|says?|notes?|explains?)\s+that\s+|(?<=,\s))",
     re.IGNORECASE,
 )
-_LOWER = re.compile(r"[a-z]+(?=[\s,])")
+_LOWER = re.compile(r"[a-z]+(?:-[a-z]+)*(?=[\s,])")
 _WHOLE = re.compile(r"[.!…:;][\"'”’)\]*_]*$")
 """What a whole sentence ends with that says something, and asks nothing; an item of a list may end without."""
 _ITEM = re.compile(r"(?:[-*+•]|\d[.)])\s*$")

@@ -22,6 +22,7 @@ from assistant.wording import is_whole, plainly, says_not_found
         ("Yes, bread bakes.", "Yes, bread bakes."),
         ("The law states that bread bakes.", "The law states that bread bakes."),
         ("The documents of the court are lost.", "The documents of the court are lost."),
+        ("high-risk systems need a check.", "High-risk systems need a check."),
         ("gpt-2 has 1.5 billion parameters.", "gpt-2 has 1.5 billion parameters."),
         ("iPhone users like it.", "iPhone users like it."),
         ('"Bread bakes."', '"Bread bakes."'),
