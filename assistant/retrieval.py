@@ -46,7 +46,8 @@ class Retriever:
             scores, cosines = fused(snapshot, vector, full_text_query(query))
             best = sorted(scores, key=lambda identifier: (-scores[identifier], identifier))[:limit]
             chunks = snapshot.chunks(best)
-        return [SearchResult(i, chunks[i], scores[i], float(cosines[i].max()), len(cosines[i]) > 1) for i in best]
+        believed = asked(cosines)
+        return [SearchResult(i, chunks[i], scores[i], float(cosines[i].max()), i in believed) for i in best]
 
     def nearness(self, text: str) -> float:
         """The cosine of ``text`` and the nearest vector of any chunk; 0 when there is none."""
@@ -77,25 +78,25 @@ def likeness(cosines: Mapping[int, Vectors]) -> dict[int, float]:
     return placed(soft, own, asked(cosines))
 
 
-def asked(cosines: Mapping[int, Vectors]) -> list[int]:
+def asked(cosines: Mapping[int, Vectors]) -> frozenset[int]:
     """The chunks of which their author wrote down questions."""
-    return [i for i, of_chunk in cosines.items() if len(of_chunk) > 1]
+    return frozenset(i for i, of_chunk in cosines.items() if len(of_chunk) > 1)
 
 
-def placed(scores: Mapping[int, float], own: Mapping[int, float], with_questions: Sequence[int]) -> dict[int, float]:
+def placed(scores: Mapping[int, float], own: Mapping[int, float], believed: frozenset[int]) -> dict[int, float]:
     """``scores``, in which every chunk has a place that is fair to those without questions.
 
     A question is nearer to questions than to text, and has more words in common with them. So a chunk that has none
     would be behind every chunk that has: what it scores by its ``own`` text, measured on the others' own, is given the
     same place on the scale of their scores.
+
+    Args:
+        believed: the chunks that have questions, see `asked`.
     """
-    if len(with_questions) < COMPARED:
+    if len(believed) < COMPARED:
         return dict(scores)
-    (own_mean, own_deviation), (mean, deviation) = (
-        _moments([some[i] for i in with_questions]) for some in (own, scores)
-    )
+    (own_mean, own_deviation), (mean, deviation) = (_moments([some[i] for i in believed]) for some in (own, scores))
     scale = deviation / own_deviation if own_deviation > SAME else 0.0
-    believed = frozenset(with_questions)
     return {i: scores[i] if i in believed else mean + scale * (own[i] - own_mean) for i in scores}
 
 
