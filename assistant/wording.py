@@ -17,6 +17,8 @@ _SAID_TO_BE_STATED = re.compile(
     r"(?:(?:it |also )?(?:states?|mentions?|says?|notes?|explains?)\s+that\s+|(?<=,\s))",
     re.IGNORECASE,
 )
+_STATED_TOO = re.compile(r"^((?:(?!\bthat\b).)*)(?<!\bthis) and that (?=\w)")
+"""What went on from "The passage states that", which is not there any more."""
 _LOWER = re.compile(r"[a-z]+(?:-[a-z]+)*(?=[\s,])")
 _WHOLE = re.compile(r"[.!…:;][\"'”’)\]*_]*$")
 """What a whole sentence ends with that says something, and asks nothing; an item of a list may end without."""
@@ -32,6 +34,7 @@ def plainly(sentence: str) -> str:
     """
     sentence = _NUMBERED.sub(" ", sentence).strip()
     sentence = _without_lone_mark(_SAID_TO_BE_STATED.sub("", sentence))
+    sentence = _STATED_TOO.sub(r"\1 and ", sentence)
     if sentence.rstrip(".") == YES:
         return ""
     # as it goes on from a beginning that nobody sees; names such as "gpt-2" and "iPhone" are no such words
