@@ -26,7 +26,7 @@ from assistant.intents import Intent, intent, reply
 from assistant.models.engines import load_model
 from assistant.opening import asks_what_it_is, defines, opens
 from assistant.pointing import points_at_nothing
-from assistant.prompting import ANSWER_TOKENS, NO, YES, begun, build_messages
+from assistant.prompting import ANSWER_TOKENS, SIGNS, begun, build_messages
 from assistant.quoting import QUOTE_SIMILARITY, quotes
 from assistant.retrieval import Retriever
 from assistant.sentences import SentenceBuffer
@@ -216,7 +216,7 @@ class _Run:
     def _look(self, results: Sequence[SearchResult]) -> list[float]:
         """How sure the model is of each passage that it answers the question."""
         prompts = [build_messages(self._query, [result]) for result in results]
-        return self._assistant.model.leads(prompts, YES, NO, self._stop)
+        return self._assistant.model.leads(prompts, SIGNS, self._stop)
 
     def _read(
         self, passage: SearchResult, evidence: Evidence, opening: EvidenceSentence | None

@@ -29,7 +29,10 @@ ORDER = (
 """Stands behind the passage, since what stands before it is followed less, and before the question, to be read with the
 passage: then of a prompt nothing is left to read but the question's own words."""
 YES, NO = "Yes", "No"
-"""What the model may begin with: by how much it prefers the first says whether the passage answers."""
+"""What the model is asked to begin with."""
+SIGNS = {YES: 1.0, NO: -1.0}
+"""How it might begin, and how much the logit of each says for the passage's answering; the weights sum to 0, so that
+only differences of logits count."""
 BEGINNING = f"{YES}. The passage states that"
 """How an answer begins that is wanted: bound to what the passage states, a small model keeps to it."""
 ANSWER_TOKENS = 160

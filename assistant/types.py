@@ -278,10 +278,11 @@ class LanguageModel(Protocol):
         """Greedy decoding; ends at the model's end of turn, after ``max_tokens``, or soon after ``stop`` is set."""
         ...
 
-    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
-        """By how much, in logits, the model would rather begin its answer with ``text`` than with ``other``.
+    def leads(self, prompts: Sequence[Sequence[Message]], beginnings: Mapping[str, float], stop: Event) -> list[float]:
+        """By how much, in logits, the model would rather begin its answer so than otherwise.
 
-        Told for each prompt; where ``stop`` was set before, ``text`` does not lead at all: minus infinity.
+        Told for each prompt: the sum of the logits of these beginnings (of the first token of each), times their
+        weights, which sum to 0. Where ``stop`` was set before, it is minus infinity.
         """
         ...
 

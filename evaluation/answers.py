@@ -32,7 +32,7 @@ from assistant.answering import Assistant
 from assistant.errors import ModelError
 from assistant.models.llama import LlamaModel
 from assistant.progress import ProgressBar
-from assistant.prompting import NO, YES
+from assistant.prompting import SIGNS
 from assistant.settings import Settings
 from assistant.types import LanguageModel, Message, SearchResult
 from evaluation.asking import PASSAGES, chosen, full, joined
@@ -165,7 +165,7 @@ def _prompt(
 def _lead(model: LlamaModel, messages: Sequence[Message]) -> dict[str, Any]:
     model.read_ahead(messages, Event())
     started = time.monotonic()
-    (lead,) = model.leads([messages], YES, NO, Event())
+    (lead,) = model.leads([messages], SIGNS, Event())
     return {"lead": lead, "ms": round((time.monotonic() - started) * 1000)}
 
 

@@ -24,7 +24,7 @@ from assistant.models import llama
 from assistant.models.states import StateStore
 from assistant.models.weights import TABLE, fetch
 from assistant.progress import ProgressBar
-from assistant.prompting import NO, YES, build_messages
+from assistant.prompting import SIGNS, build_messages
 from assistant.settings import Settings
 from assistant.types import Message, SearchResult
 from evaluation.answers import MAX_TOKENS
@@ -81,7 +81,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
 def _ask(model: llama.LlamaModel, question: str, results: Sequence[SearchResult]) -> tuple[float, float, float, int]:
     """When it was asked, when the first and the last token came (seconds), and how many came."""
     asked = time.monotonic()
-    messages = chosen(question, results, lambda looks: model.leads(looks, YES, NO, Event()))
+    messages = chosen(question, results, lambda looks: model.leads(looks, SIGNS, Event()))
     times = [time.monotonic() for _ in model.stream(messages, MAX_TOKENS, Event())]
     return asked, times[0], times[-1], len(times)
 

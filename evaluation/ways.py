@@ -20,7 +20,7 @@ from assistant.errors import ModelError
 from assistant.models import llama
 from assistant.models.states import StateStore
 from assistant.models.template import as_sent
-from assistant.prompting import NO, YES
+from assistant.prompting import SIGNS
 from assistant.types import LanguageModel, Message, SearchResult
 from evaluation import asking
 
@@ -199,7 +199,7 @@ def _timed(ask: Ask, asked: Asked, max_tokens: int) -> Timing:
 
 def _choosing(model: LanguageModel) -> Ask:
     def ask(asked: Asked, max_tokens: int, seen: Seen) -> None:
-        messages = asking.chosen(asked.question, asked.results, lambda looks: model.leads(looks, YES, NO, Event()))
+        messages = asking.chosen(asked.question, asked.results, lambda looks: model.leads(looks, SIGNS, Event()))
         _write(model, messages, max_tokens, seen)
 
     return ask

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 
@@ -64,7 +64,7 @@ class ScriptedModel:
                 return
             yield Token(word, 10, 0)
 
-    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
+    def leads(self, prompts: Sequence[Sequence[Message]], beginnings: Mapping[str, float], stop: Event) -> list[float]:
         self.asked += prompts
         return [self._lead(*messages[-1].pieces[-2:]) for messages in prompts]
 

@@ -96,13 +96,13 @@ def test_of_two_beginnings_the_likelier_leads(smol: LlamaModel, tiny: Transforme
     asked = _asked("What is the capital of France? Answer in one word.")
     oven = _asked("Bread bakes in an oven. Where does bread bake? Answer in one word.")
     for model in (smol, tiny):
-        leads = model.leads([asked, oven], "Paris", "Rome", Event())
-        other_way = model.leads([asked, oven], "Rome", "Paris", Event())
+        leads = model.leads([asked, oven], {"Paris": 1, "Rome": -1}, Event())
+        other_way = model.leads([asked, oven], {"Rome": 1, "Paris": -1}, Event())
         assert other_way == pytest.approx([-lead for lead in leads], abs=0.02)
         stopped = Event()
         stopped.set()
-        assert model.leads([asked], "Paris", "Rome", stopped) == [-math.inf]
-    assert smol.leads([asked], "Paris", "Rome", Event())[0] > 1
+        assert model.leads([asked], {"Paris": 1, "Rome": -1}, stopped) == [-math.inf]
+    assert smol.leads([asked], {"Paris": 1, "Rome": -1}, Event())[0] > 1
     # what was compared is not what is written
     assert "Paris" in _answer(smol, asked)
 
@@ -123,16 +123,16 @@ def test_what_was_compared_is_not_read_again_to_be_answered(weights_cache: Path)
     begun = [[*messages, Message("assistant", ("It takes",))] for messages in asked]
     model = _with_states(weights_cache, StateStore(Path(), 0))
     alone = [_answer(model, messages) for messages in begun]
-    model.leads(asked, "Yes", "No", Event())
+    model.leads(asked, {"Yes": 1, "No": -1}, Event())
     # another reader's comes between, and takes nothing away
-    model.leads([_asked("Where?", PASSAGES[0])], "Yes", "No", Event())
+    model.leads([_asked("Where?", PASSAGES[0])], {"Yes": 1, "No": -1}, Event())
     for messages, expected in zip(begun[:2], alone, strict=False):
         tokens = list(model.stream(messages, 24, Event()))
         assert "".join(token.text for token in tokens) == expected
         assert _fresh(tokens) < 6, "the beginning alone is read"
     # what was gone on from is not held any longer, and of the same text in another cut nothing was
     assert _fresh(list(model.stream(begun[0], 4, Event()))) > 6
-    model.leads(asked[:1], "Yes", "No", Event())
+    model.leads(asked[:1], {"Yes": 1, "No": -1}, Event())
     assert _fresh(list(model.stream(unmarked(begun[0]), 4, Event()))) > 6
     model.close()
 
@@ -141,7 +141,7 @@ def test_who_goes_on_from_what_is_held_waits_for_nobody_who_reads(weights_cache:
     asked = _asked("How long does it take?", PASSAGES[0])
     begun = [*asked, Message("assistant", ("It takes",))]
     model = _with_states(weights_cache, StateStore(Path(), 0))
-    model.leads([asked], "Yes", "No", Event())
+    model.leads([asked], {"Yes": 1, "No": -1}, Event())
     told: list[str] = []
 
     def read() -> None:
@@ -165,8 +165,8 @@ def test_what_is_held_has_bounds(weights_cache: Path, monkeypatch: pytest.Monkey
     for name, bound, most in (("HELD_TOKENS", 8, 0), ("HELD_TOKENS", 2 * size + 8, 2), ("HELD", llama.HELD[:2], 2)):
         with monkeypatch.context() as patched:
             patched.setattr(llama, name, bound)
-            model.leads(asked, "Yes", "No", Event())
-            model.leads(asked[-1:], "Yes", "No", Event())
+            model.leads(asked, {"Yes": 1, "No": -1}, Event())
+            model.leads(asked[-1:], {"Yes": 1, "No": -1}, Event())
             fresh = [_fresh(list(model.stream(messages, 4, Event()))) for messages in begun]
         # the last was read last
         assert [tokens < 6 for tokens in fresh] == [place >= len(asked) - most for place in range(len(asked))]

@@ -229,14 +229,16 @@ def test_a_yes_or_no_is_weighed_by_its_logits(likely: dict[str, float], lead: fl
     entries = [{"token": token, "logprob": value} for token, value in likely.items()]
     choice = {"message": {"content": "x"}, "logprobs": {"content": [{"top_logprobs": entries}]}}
     with answering((200, json.dumps({"choices": [choice]}))) as (address, asked):
-        assert RemoteModel(address, "chef").leads([ASKED, ASKED], "Yes", "No", Event()) == pytest.approx([lead, lead])
+        assert RemoteModel(address, "chef").leads([ASKED, ASKED], {"Yes": 1, "No": -1}, Event()) == pytest.approx(
+            [lead, lead]
+        )
     assert asked[0]["sent"]["max_tokens"] == 1
 
 
 @pytest.mark.parametrize(("said", "wanted"), [("Yes.", True), ("No, it does not.", False), ("", False)])
 def test_without_logits_what_is_said_counts(said: str, wanted: bool) -> None:
     with answering((200, json.dumps({"choices": [{"message": {"content": said}}]}))) as (address, _):
-        assert (RemoteModel(address, "chef").leads([ASKED], "Yes", "No", Event())[0] > 0) is wanted
+        assert (RemoteModel(address, "chef").leads([ASKED], {"Yes": 1, "No": -1}, Event())[0] > 0) is wanted
 
 
 def test_doctor_says_whether_the_server_answers_and_has_the_model(settings: Settings) -> None:
@@ -265,7 +267,9 @@ def test_a_real_server_of_llama_cpp(weights_cache: Path, settings: Settings) -> 
         asked = [Message("user", ("What is the capital of France? Answer in one word.",))]
         assert "Paris" in "".join(token.text for token in model.stream(asked, 12, Event()))
         grass = [Message("user", ("Is grass green? Answer Yes or No.",))]
-        leads = model.leads([grass, grass], "Yes", "No", Event())
-        assert leads == pytest.approx([-lead for lead in model.leads([grass, grass], "No", "Yes", Event())], abs=0.01)
+        leads = model.leads([grass, grass], {"Yes": 1, "No": -1}, Event())
+        assert leads == pytest.approx(
+            [-lead for lead in model.leads([grass, grass], {"No": 1, "Yes": -1}, Event())], abs=0.01
+        )
         assert 0 < abs(leads[0]) < 20
         server.communicate(timeout=20)

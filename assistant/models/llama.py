@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -105,21 +105,21 @@ class LlamaModel:
         for token, reused in self._told(work, size + max_tokens, stop, lambda: bool(self._held_for(prompt))):
             yield Token(growing.add(token), size, reused)
 
-    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
-        """By how much, in logits, the model would rather begin its answer with ``text`` than with ``other``.
+    def leads(self, prompts: Sequence[Sequence[Message]], beginnings: Mapping[str, float], stop: Event) -> list[float]:
+        """By how much, in logits, the model would rather begin its answer so than otherwise (see `LanguageModel`).
 
         The prompts are read one after the other, and held for a while: `stream` goes on from one at once.
 
         Raises:
             ModelError: a prompt does not fit the context.
         """
-        first, second = (self._sequences.tokens(some, is_template=False)[0] for some in (text, other))
+        weights = {self._sequences.tokens(text, is_template=False)[0]: weight for text, weight in beginnings.items()}
         asked = list(map(self._prompt, prompts))
 
         def work(task: Task, slot: int, tell: Callable[[int], None]) -> Work:
             for prompt in asked:
                 yield from self._splice(prompt, slot)
-                (hundredths,) = yield Stretch(slot, self._unread(prompt, slot), 1, (first, second))
+                (hundredths,) = yield Stretch(slot, self._unread(prompt, slot), 1, weights)
                 self._hold(prompt, slot)
                 self._sequences.cut(slot)
                 tell(hundredths)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from threading import Event
 from typing import Any, TypeVar
@@ -93,8 +93,10 @@ class RemoteModel:
             finally:
                 runner.run(pieces.aclose())
 
-    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
-        """By how much the model would rather begin with ``text``, in logits where the server tells them.
+    def leads(self, prompts: Sequence[Sequence[Message]], beginnings: Mapping[str, float], stop: Event) -> list[float]:
+        """By how much the model would rather begin so than otherwise, in logits where the server tells them.
+
+        A beginning that is not among the likeliest is taken to be as likely as the last of these.
 
         The server is asked of all prompts at the same time.
 
@@ -108,9 +110,9 @@ class RemoteModel:
 
         with asyncio.Runner() as runner:
             found = runner.run(_unless(replies(), stop))
-        return [-math.inf] * len(prompts) if found is None else [self._lead(reply, text, other) for reply in found]
+        return [-math.inf] * len(prompts) if found is None else [self._lead(reply, beginnings) for reply in found]
 
-    def _lead(self, reply: dict[str, Any], text: str, other: str) -> float:
+    def _lead(self, reply: dict[str, Any], beginnings: Mapping[str, float]) -> float:
         try:
             choice = reply["choices"][0]
             first = ((choice.get("logprobs") or {}).get("content") or [{}])[0].get("top_logprobs") or []
@@ -119,9 +121,10 @@ class RemoteModel:
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise self._nonsense() from error
         if not likely:
-            return CLEAR if said.strip().startswith(text) else -CLEAR
+            wanted = tuple(text for text, weight in beginnings.items() if weight > 0)
+            return CLEAR if said.strip().startswith(wanted) else -CLEAR
         rare = min(likely.values())
-        return float(likely.get(text, rare) - likely.get(other, rare))
+        return float(sum(weight * likely.get(text, rare) for text, weight in beginnings.items()))
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """Nothing is kept here: what the server keeps is its own affair."""

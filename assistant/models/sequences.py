@@ -7,7 +7,7 @@ sequence. Not safe to share between threads. This module does not know what the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,13 @@ class Interrupted(Exception):
 class Stretch:
     """Tokens to read at the end of a sequence; ``outputs`` of the last of them say which token comes next.
 
-    Where there is a ``pair``, they say instead by how many hundredths of a logit its first token leads its second.
+    Where there are ``weights``, the logits of these tokens are weighed and added instead: that is told, in hundredths.
     """
 
     sequence: int
     tokens: Sequence[int]
     outputs: int = 0
-    pair: tuple[int, int] | None = None
+    weights: Mapping[int, float] | None = None
 
 
 class Sequences:
@@ -138,14 +138,14 @@ class Sequences:
             raise Interrupted from None
         for stretch in stretches:
             self._lengths[stretch.sequence] += len(stretch.tokens)
-        return [[self._output(row, stretch.pair) for row in rows] for stretch, rows in wanted]
+        return [[self._output(row, stretch.weights) for row in rows] for stretch, rows in wanted]
 
-    def _output(self, row: int, pair: tuple[int, int] | None) -> int:
-        """What this row of the last batch says: the likeliest token, or the lead within a pair."""
-        if pair is None:
+    def _output(self, row: int, weights: Mapping[int, float] | None) -> int:
+        """What this row of the last batch says: the likeliest token, or what the weighed ones make."""
+        if weights is None:
             return int(self._greedy.sample(self._context, row))
         logits = self.logits(row)
-        return round(100 * (logits[pair[0]] - logits[pair[1]]))
+        return round(100 * sum(weight * logits[token] for token, weight in weights.items()))
 
     def logits(self, row: int) -> list[float]:
         """Of every token, how likely it is next by this row of the last batch."""

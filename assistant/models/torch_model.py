@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from threading import Event, Lock
 from typing import Any
@@ -68,7 +68,7 @@ class TransformersModel:
         self._ends = _ends(self._model, self._tokenizer)
         self._lock = Lock()
         self._generated: Task = lent(self._generate) if lent else self._generate
-        self._compared: Task = lent(self._compare) if lent else self._compare
+        self._weighed: Task = lent(self._weigh) if lent else self._weigh
         if not lent:
             self._device()
 
@@ -89,14 +89,14 @@ class TransformersModel:
             while not stop.is_set() and (token := next(tokens, None)) is not None:
                 yield Token(growing.add(token), len(prompt), 0)
 
-    def leads(self, prompts: Sequence[Sequence[Message]], text: str, other: str, stop: Event) -> list[float]:
-        """By how much, in logits, the model would rather begin its answer with ``text`` than with ``other``."""
-        first, second = (self._tokens(some, is_template=False)[0] for some in (text, other))
+    def leads(self, prompts: Sequence[Sequence[Message]], beginnings: Mapping[str, float], stop: Event) -> list[float]:
+        """By how much, in logits, the model would rather begin its answer so than otherwise (see `LanguageModel`)."""
+        weights = {self._tokens(text, is_template=False)[0]: weight for text, weight in beginnings.items()}
         with self._lock:
             if stop.is_set():
                 return [-math.inf] * len(prompts)
             # all at once: where a GPU is lent, it is lent for each task anew
-            return [hundredths / 100 for hundredths in self._compared(list(map(self._prompt, prompts)), first, second)]
+            return [hundredths / 100 for hundredths in self._weighed(list(map(self._prompt, prompts)), weights)]
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """This engine keeps nothing: a GPU reads a prompt in less time than a state would take to come from disk."""
@@ -119,13 +119,13 @@ class TransformersModel:
             unread = [token]
             yield token
 
-    def _compare(self, prompts: list[list[int]], first: int, second: int) -> Generator[int, None, None]:
-        """A `Task`: of each prompt, by how many hundredths of a logit token ``first`` leads ``second``."""
+    def _weigh(self, prompts: list[list[int]], weights: dict[int, float]) -> Generator[int, None, None]:
+        """A `Task`: of each prompt, how many hundredths of a logit these tokens make, each times its weight."""
         device = self._device()
         for prompt in prompts:
             with self._torch.inference_mode():
                 logits = self._model(input_ids=self._torch.tensor([prompt], device=device)).logits[0, -1]
-            yield round(100 * float(logits[first] - logits[second]))
+            yield round(100 * sum(weight * float(logits[token]) for token, weight in weights.items()))
 
     def _device(self) -> str:
         """Where the model is now: on the GPU, if the process that asks has one."""
