@@ -1,9 +1,9 @@
 """What the beginning of an answer tells of whether the passage answers: learns `assistant.prompting.SIGNS`.
 
 Each of some questions in the front matter is put behind the section that it was written for, and behind one of the
-nearest others. From the logits of words with which an answer may begin, a logistic regression tells the two apart; the
-words are taken one by one, as each tells most beside those before. No question that is used to judge the assistant is
-seen. Some of the other sections do answer too, which this module does not know.
+nearest others. From the logits of words that agree and words that do not, a logistic regression tells the two apart. No
+question that is used to judge the assistant is seen. Some of the other sections do answer too, which this module does
+not know.
 """
 
 from __future__ import annotations
@@ -35,14 +35,10 @@ from evaluation.statistics import keep
 Numbers = np.ndarray[Any, Any]
 
 WORDS = (
-    "Yes No Not None Nothing Sorry Unfortunately Indeed True False Correct Sure Certainly Exactly Right Okay Answer "
-    "Question Passage Context Please The This That These There It In An A To Of For And So Also But While However "
-    "Although Because Since As If Only Some Any I We You They What Why How Who When Where Which Is Are Do Does Can"
+    "Yes Indeed True Correct Sure Certainly Exactly Right Answer No Not None Nothing False Sorry Unfortunately"
 ).split()
-"""With these an answer may begin; of each, its first token counts."""
-CHOSEN = 9
-"""So many words are taken beside `NO`, against which the others are measured."""
-STRENGTH = 0.01
+"""With these an answer may begin that agrees, or does not; of each, its first token counts."""
+STRENGTH = 0.03
 """How strongly the weights are drawn to 0 (of the ridge, for one question)."""
 NEAREST = 4
 """The other section is one of so many that are the nearest to the question."""
@@ -63,15 +59,14 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
         model.close()
     logits = np.array(rows)
     answers = np.arange(len(rows)) % 2 == 0
-    words = _chosen(logits, answers)
     result = {
         "questions": len(rows) // 2,
         "seed": seed,
-        "weights": _weights(logits, answers, words),
+        "weights": weights(logits, answers),
         # cross-validated: of two looks, one that answers and one that does not, how often the first has more
         "told apart": {
             f"{YES} against {NO}": _told_apart(logits, answers, [YES]),
-            "all signs": _told_apart(logits, answers, words),
+            "all signs": _told_apart(logits, answers, WORDS),
         },
     }
     print(result)
@@ -87,10 +82,13 @@ def _drawn(retriever: Retriever, limit: int, seed: int) -> Iterator[tuple[str, t
         rows = snapshot.database.execute("SELECT rowid, questions FROM chunks_text WHERE questions != ''").fetchall()
         asked = [(identifier, question) for identifier, text in rows for question in text.splitlines()]
         drawn = draw.sample(asked, min(limit, len(asked)))
-        chunks = snapshot.chunks([identifier for identifier, _ in drawn])
+        others = {}
+        for identifier, question in drawn:
+            near = snapshot.nearest(retriever.embedder.embed([question])[0], NEAREST + 1)
+            others[question] = draw.choice([other for other in near if other != identifier][:NEAREST])
+        chunks = snapshot.chunks([*(identifier for identifier, _ in drawn), *others.values()])
     for identifier, question in drawn:
-        near = [result for result in retriever.search(question, NEAREST + 1) if result.identifier != identifier]
-        yield question, (chunks[identifier], draw.choice(near[:NEAREST]).chunk)
+        yield question, (chunks[identifier], chunks[others[question]])
 
 
 def _logits(model: LlamaModel, question: str, chunk: Chunk) -> list[float]:
@@ -105,25 +103,23 @@ def _against_no(logits: Numbers, words: Sequence[str]) -> Numbers:
 
 
 def _told_apart(logits: Numbers, answers: Numbers, words: Sequence[str]) -> float:
+    words = [word for word in words if word != NO]
     features, ridge = _standardised(_against_no(logits, words))[0], _ridge(len(answers))
     told = cross_val_predict(ridge, features, answers, cv=5, method="decision_function")
     return round(float(roc_auc_score(answers, told)), 3)
 
 
-def _chosen(logits: Numbers, answers: Numbers) -> list[str]:
-    """`YES`, and then always the word that tells most beside those before."""
-    words = [YES]
-    while len(words) < CHOSEN:
-        left = [word for word in WORDS if word not in (*words, NO)]
-        words.append(max(left, key=lambda word: _told_apart(logits, answers, [*words, word])))
-    return words
+def weights(logits: Numbers, answers: Numbers) -> dict[str, float]:
+    """A weight for each word, which all sum to 0.
 
-
-def _weights(logits: Numbers, answers: Numbers, words: Sequence[str]) -> dict[str, float]:
-    """A weight for each word, which all sum to 0."""
-    features, deviations = _standardised(_against_no(logits, words))
+    Args:
+        logits: of shape (looks, words).
+        answers: of shape (looks,), whether the passage that was looked at answers.
+    """
+    others = [word for word in WORDS if word != NO]
+    features, deviations = _standardised(_against_no(logits, others))
     found = np.round(_ridge(len(answers)).fit(features, answers).coef_[0] / deviations, 2)
-    return {**dict(zip(words, map(float, found), strict=True)), NO: round(-float(found.sum()), 2)}
+    return {**dict(zip(others, map(float, found), strict=True)), NO: round(-float(found.sum()), 2)}
 
 
 def _standardised(features: Numbers) -> tuple[Numbers, Numbers]:
