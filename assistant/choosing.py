@@ -2,8 +2,8 @@
 
 One passage is read, alone: it then stands where it was read before, nothing of what the model made of it is lost, and
 no two subjects are mixed up. Likeness says which ones may be it. The model looks at each of these: asked whether the
-passage contains the answer, by how much would it rather say "Yes" than "No"? That costs little, for the answer goes on
-from the look at the passage that is taken.
+passage contains the answer, by how much would it rather begin with a word that agrees than with one that does not? That
+costs little, for the answer goes on from the look at the passage that is taken.
 
 This module does not know how passages are found, nor what reads them. A question that several passages answer together
 is answered from one of them.
@@ -20,14 +20,13 @@ from assistant.types import SearchResult
 ENOUGH = 0.85
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
 SURE = 1.05
-"""At this sum the passages are taken to answer, unless the model is against it."""
-LEAD, LEAD_OF_SURE, LEAD_OF_UNKNOWN = -0.4, -1.1, 0.5
-"""By how much, in logits, "Yes" must lead for a passage of which its author said what it answers: below `SURE`, from
-there on, and where a name in the question stands in no document. Readers ask in other words than documents, and then
-the model says "Yes" too seldom: of the passages that answer half lead by less than 0.1."""
-LEAD_AND_STRENGTH, OF_STRENGTH = 2.4, 1.5
-"""For a passage of which nobody said so: lead and `OF_STRENGTH` times strength must make so much together."""
-RIVALS, RIVAL_DISTANCE = 3, 0.5
+"""At this sum a sentence may be shown before any passage is looked at."""
+NEEDED, NEEDED_OF_BARE, NEEDED_OF_UNKNOWN = 0.0, 3.5, 1.0
+"""So much lead and `OF_STRENGTH` times that sum must make together: where a passage's author said what it answers,
+where nobody did, and so much more where a name in the question stands in no document. Readers ask our documents in
+other words than these use, and get a clear "Yes" too seldom."""
+OF_STRENGTH = 3.0
+RIVALS, RIVAL_DISTANCE = 3, 1.0
 """Of so many passages those are rivals whose fused score is at most so far below the best one's; a logit counts like a
 whole of the score."""
 
@@ -46,11 +45,8 @@ def lead_needed(strength: float, has_unknown_name: bool, has_questions: bool) ->
     """
     if strength < ENOUGH:
         return math.inf
-    if has_questions:
-        needed = LEAD_OF_SURE if strength >= SURE else LEAD
-    else:
-        needed = LEAD_AND_STRENGTH - OF_STRENGTH * strength
-    return max(needed, LEAD_OF_UNKNOWN) if has_unknown_name else needed
+    needed = NEEDED if has_questions else NEEDED_OF_BARE
+    return needed + NEEDED_OF_UNKNOWN * has_unknown_name - OF_STRENGTH * strength
 
 
 def choose(

@@ -30,9 +30,9 @@ ORDER = (
 passage: then of a prompt nothing is left to read but the question's own words."""
 YES, NO = "Yes", "No"
 """What the model is asked to begin with."""
-SIGNS = {YES: 1.0, NO: -1.0}
-"""How it might begin, and how much the logit of each says for the passage's answering; the weights sum to 0, so that
-only differences of logits count."""
+SIGNS = {YES: 1, "Indeed": 1, "Answer": 1, NO: -1, "Sorry": -1, "Unfortunately": -1}
+"""How it might begin all the same, in agreement or not: together the logits of these say better than those of two words
+whether the passage answers. The weights sum to 0, so that only differences count."""
 BEGINNING = f"{YES}. The passage states that"
 """How an answer begins that is wanted: bound to what the passage states, a small model keeps to it."""
 ANSWER_TOKENS = 160

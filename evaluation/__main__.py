@@ -20,7 +20,6 @@ from evaluation import (
     readers,
     refusals,
     retrieval,
-    signs,
     speed,
 )
 from evaluation.data import OWN, SETS
@@ -39,7 +38,6 @@ METRICS = {
     "readers": (readers.run, ("nq",)),
     "refusals": (refusals.run, refusals.SETS),
     "retrieval": (retrieval.run, SETS),
-    "signs": (signs.run, ()),
     "speed": (speed.run, ("nq",)),
 }
 """What can be measured, and the sets that it can be measured on."""

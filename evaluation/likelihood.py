@@ -1,4 +1,4 @@
-"""How likely a prompt makes what may follow it: the logits of every token, and the mean log-probability of an answer.
+"""How likely a prompt makes a given answer: the mean log-probability of the answer's tokens.
 
 It reaches into the engine's own parts, as nothing outside `evaluation/` may.
 """
@@ -18,15 +18,8 @@ from assistant.types import Message
 
 def log_probability(model: LlamaModel, messages: Sequence[Message], answer: str) -> float:
     """Mean natural logarithm of the probability of each token of ``answer`` after ``messages``."""
-    tokens = model._sequences.tokens(answer, is_template=False)
-    rows = logits_behind(model, messages, tokens[:-1])
-    return sum(map(_of_token, rows, tokens)) / len(tokens)
-
-
-def logits_behind(model: LlamaModel, messages: Sequence[Message], tokens: Sequence[int] = ()) -> list[Sequence[float]]:
-    """The logits of every token behind ``messages``, and behind each of ``tokens`` that follow these."""
-    prompt = model._prompt(messages)
-    found: list[Sequence[float]] = []
+    prompt, tokens = model._prompt(messages), model._sequences.tokens(answer, is_template=False)
+    found: list[float] = []
     failed: list[Exception | None] = []
     ended = Event()
 
@@ -35,18 +28,18 @@ def logits_behind(model: LlamaModel, messages: Sequence[Message], tokens: Sequen
         # the prompt but for its last token, so that what follows is one small batch with known rows
         *unread, last = prompt.tokens[model._sequences.length(slot) :]
         yield Stretch(slot, unread)
-        yield Stretch(slot, (last, *tokens), 1 + len(tokens))
-        found.extend(model._sequences.logits(row) for row in range(1 + len(tokens)))
+        yield Stretch(slot, (last, *tokens[:-1]), len(tokens))
+        found.extend(_of_token(model._sequences.logits(row), token) for row, token in enumerate(tokens))
 
     def end(error: Exception | None) -> None:
         failed.append(error)
         ended.set()
 
-    model._batcher.submit(Task(work, len(prompt.tokens) + 1 + len(tokens), lambda: False, end))
+    model._batcher.submit(Task(work, len(prompt.tokens) + len(tokens), lambda: False, end))
     ended.wait()
     if failed[0]:
         raise failed[0]
-    return found
+    return sum(found) / len(found)
 
 
 def _of_token(logits: Sequence[float], token: int) -> float:

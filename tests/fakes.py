@@ -69,7 +69,7 @@ class ScriptedModel:
         return [self._lead(*messages[-1].pieces[-2:]) for messages in prompts]
 
     def _lead(self, passage: str, asked: str) -> float:
-        return len(set(stems(passage)) & set(stems(asked))) - 0.3 if self.consents else -2.0
+        return len(set(stems(passage)) & set(stems(asked))) - 0.3 if self.consents else -20.0
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         return False

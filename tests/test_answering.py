@@ -11,8 +11,9 @@ import pytest
 
 from assistant import answering, choosing, quoting
 from assistant.answering import MAX_CHARACTERS, RESULTS, Assistant
-from assistant.choosing import LEAD_OF_SURE
+from assistant.choosing import lead_needed
 from assistant.errors import QuestionError
+from assistant.grounding import Evidence
 from assistant.index import KnowledgeIndex
 from assistant.indexing import build
 from assistant.prompting import ANSWER_TOKENS, BEGINNING, ORDER
@@ -50,6 +51,10 @@ def make(knowledge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ma
         return Assistant(retriever, embedder, model, CONTACT), model
 
     return made
+
+
+def _strength(assistant: Assistant, question: str) -> float:
+    return Evidence(assistant.retriever.search(question, RESULTS), assistant.sentence_vectors).strength(question)
 
 
 def verbatim(answer: Answer, knowledge: Path) -> None:
@@ -287,20 +292,20 @@ def test_the_model_is_asked_whether_a_passage_answers_and_reads_it_once(make: Ma
     assert model.prompts[0][:-1] in model.asked, "the answer goes on from the look"
 
 
-@pytest.mark.parametrize(
-    ("lead", "asked", "is_refused"),
-    [(LEAD_OF_SURE, True, False), (LEAD_OF_SURE - 0.1, True, True), (LEAD_OF_SURE, False, True), (1.5, False, False)],
-)
-def test_where_passages_are_near_only_a_clear_no_refuses_if_their_author_said_what_they_answer(
-    make: Make, knowledge: Path, monkeypatch: pytest.MonkeyPatch, lead: float, asked: bool, is_refused: bool
+@pytest.mark.parametrize(("asked", "unknown"), [(True, False), (False, False), (True, True)])
+def test_how_clear_a_yes_must_be_hangs_on_who_vouches_for_the_passage(
+    make: Make, knowledge: Path, monkeypatch: pytest.MonkeyPatch, asked: bool, unknown: bool
 ) -> None:
+    question = QUESTION.replace("tomatoes", "Monet's tomatoes") if unknown else QUESTION
     if asked:
         path = knowledge / "garden" / "tomatoes.md"
         questions = 'questions:\n  Watering: ["how much do they drink?"]\n'
         path.write_text(path.read_text().replace("---\n", f"---\n{questions}", 1))
     assistant, model = make(TRUE)
-    monkeypatch.setattr(model, "leads", lambda prompts, *_: [lead for _ in prompts])
-    assert assistant.ask(QUESTION).refused is is_refused
+    needed = lead_needed(_strength(assistant, question), unknown, asked)
+    for lead, is_refused in ((needed, False), (needed - 0.01, True)):
+        monkeypatch.setattr(model, "leads", lambda prompts, *_, lead=lead: [lead for _ in prompts])
+        assert assistant.ask(question).refused is is_refused
 
 
 def test_after_an_opening_nothing_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,19 +331,12 @@ def test_of_near_passages_the_one_that_answers_is_read_and_quoted_first(
     assert [result.chunk for result in answer.results[:2]] == [others[0].chunk, best.chunk]
 
 
-def test_a_name_that_no_document_has_is_doubtful_however_near_the_passages_are(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_no_document_has_is_told(make: Make) -> None:
     assistant, model = make(TRUE)
-    known = "Do Tomatoes need two litres of water every day in summer?"
-    unknown = "Does Monet's aunt say tomatoes need two litres of water every day in summer?"
-    monkeypatch.setattr(model, "leads", lambda prompts, *_: [0.2 for _ in prompts])
-    assert not assistant.ask(known).refused
-    answer = assistant.ask(unknown)
+    model.consents = False
+    answer = assistant.ask("Does Monet's aunt say tomatoes need two litres of water every day in summer?")
     assert answer.refused
     assert "None of them mentions Monet." in answer.text
-    monkeypatch.setattr(model, "leads", lambda prompts, *_: [0.6 for _ in prompts])
-    assert not assistant.ask(unknown).refused
 
 
 def test_a_passage_that_does_not_answer_gives_a_refusal_that_names_topics_and_contact(make: Make) -> None:

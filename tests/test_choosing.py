@@ -9,14 +9,12 @@ import pytest
 
 from assistant.choosing import (
     ENOUGH,
-    LEAD,
-    LEAD_AND_STRENGTH,
-    LEAD_OF_SURE,
-    LEAD_OF_UNKNOWN,
+    NEEDED,
+    NEEDED_OF_BARE,
+    NEEDED_OF_UNKNOWN,
     OF_STRENGTH,
     RIVAL_DISTANCE,
     RIVALS,
-    SURE,
     choose,
     lead_needed,
     put_first,
@@ -42,28 +40,18 @@ def chosen(scores: Sequence[float], leads: Sequence[float], needed: float = -mat
     return best.identifier if best else None, looked
 
 
-@pytest.mark.parametrize(
-    ("strength", "unknown", "needed"),
-    [
-        (ENOUGH - 0.01, False, math.inf),
-        (ENOUGH - 0.01, True, math.inf),
-        (ENOUGH, False, LEAD),
-        (SURE - 0.01, False, LEAD),
-        (SURE, False, LEAD_OF_SURE),
-        (2.0, True, LEAD_OF_UNKNOWN),
-    ],
-)
-def test_likeness_says_how_clear_the_yes_must_be(strength: float, unknown: bool, needed: float) -> None:
-    assert lead_needed(strength, unknown, has_questions=True) == needed
+def test_the_weaker_the_evidence_the_clearer_the_yes_must_be() -> None:
+    assert lead_needed(ENOUGH - 0.01, has_unknown_name=False, has_questions=True) == math.inf
+    weak, strong = (lead_needed(strength, has_unknown_name=False, has_questions=True) for strength in (ENOUGH, 2.0))
+    assert weak == pytest.approx(NEEDED - OF_STRENGTH * ENOUGH)
+    assert weak > strong
 
 
-def test_where_nobody_said_what_a_passage_answers_a_yes_must_be_clearer_the_weaker_the_evidence() -> None:
-    assert lead_needed(ENOUGH - 0.01, False, has_questions=False) == math.inf
-    weak, sure, strong = (lead_needed(strength, False, has_questions=False) for strength in (ENOUGH, SURE, 2.0))
-    assert weak > sure > strong
-    assert weak + OF_STRENGTH * ENOUGH == pytest.approx(LEAD_AND_STRENGTH)
-    assert lead_needed(ENOUGH, True, has_questions=False) == weak > LEAD_OF_UNKNOWN
-    assert lead_needed(2.0, True, has_questions=False) == LEAD_OF_UNKNOWN > strong
+def test_a_clearer_yes_is_asked_of_what_nobody_vouched_for() -> None:
+    told, bare, unknown = (lead_needed(1.0, *doubts) for doubts in ((False, True), (False, False), (True, True)))
+    assert bare - told == pytest.approx(NEEDED_OF_BARE - NEEDED)
+    assert unknown - told == pytest.approx(NEEDED_OF_UNKNOWN)
+    assert min(bare, unknown) > told
 
 
 def test_each_passage_must_have_the_lead_that_it_needs() -> None:
@@ -94,9 +82,9 @@ def test_only_so_many_are_looked_at() -> None:
 
 
 def test_in_doubt_one_must_answer() -> None:
-    assert chosen([5.0], [LEAD], LEAD) == (0, [0])
-    assert chosen([5.0], [LEAD - 0.01], LEAD) == (None, [0])
-    assert chosen([5.0, 4.9], [-1.0, 2.0], LEAD) == (1, [0, 1])
+    assert chosen([5.0], [-0.4], -0.4) == (0, [0])
+    assert chosen([5.0], [-0.41], -0.4) == (None, [0])
+    assert chosen([5.0, 4.9], [-1.0, 2.0], -0.4) == (1, [0, 1])
 
 
 def test_where_nothing_is_near_nothing_is_looked_at() -> None:
