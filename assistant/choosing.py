@@ -21,7 +21,7 @@ ENOUGH = 0.85
 """The nearest passage's similarity to the question, and the nearest sentence's, must make so much together."""
 SURE = 1.05
 """At this sum a sentence may be shown before any passage is looked at."""
-NEEDED, NEEDED_OF_BARE, NEEDED_OF_UNKNOWN = 0.0, 3.5, 1.0
+NEEDED, NEEDED_OF_BARE, NEEDED_OF_UNKNOWN = 0.0, 3.5, 2.0
 """So much lead and `OF_STRENGTH` times that sum must make together: where a passage's author said what it answers,
 where nobody did, and so much more where a name in the question stands in no document. Readers ask our documents in
 other words than these use, and get a clear "Yes" too seldom."""
