@@ -62,14 +62,24 @@ def open_sample(settings: Settings, folder: Path) -> Sample:
     return Sample(retriever, SentenceVectors(retriever.embedder), queries)
 
 
-def measured(sample: Sample) -> dict[str, float]:
-    """The numbers that `FLOORS` has floors for."""
+def passages(sample: Sample) -> dict[str, float]:
+    """How well passages are found."""
     found = {name: [scores(q, ranked(sample.retriever, q, fused))[0] for q in sample.queries[name]] for name in SETS}
-    checked = list(Check(sample.retriever, sample.vectors).of(read_answers(ASKED), seed=0))
     return {
         "passages found (nDCG@10)": fmean(fmean(some) for some in found.values()),
         "passages found for follow-ups (nDCG@10)": fmean(found["mtrag_un"]),
-        "enough evidence (balanced accuracy)": _balanced_accuracy(sample),
+    }
+
+
+def evidence(sample: Sample) -> dict[str, float]:
+    """How well it is told whether there is anything that answers."""
+    return {"enough evidence (balanced accuracy)": _balanced_accuracy(sample)}
+
+
+def sentences(sample: Sample) -> dict[str, float]:
+    """How well true sentences are told from false ones."""
+    checked = list(Check(sample.retriever, sample.vectors).of(read_answers(ASKED), seed=0))
+    return {
         "errors withheld": fmean(not row.shown for row in checked if row.kind != "true"),
         "true sentences shown": fmean(row.shown for row in checked if row.kind == "true"),
     }
@@ -77,7 +87,7 @@ def measured(sample: Sample) -> dict[str, float]:
 
 def below(numbers: dict[str, float]) -> list[str]:
     """The names of the numbers that lie below their floors."""
-    return [name for name, floor in FLOORS.items() if numbers[name] < floor]
+    return [name for name, number in numbers.items() if number < FLOORS[name]]
 
 
 def failed(assistant: Assistant) -> list[str]:

@@ -63,6 +63,12 @@ def weights_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def own_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the index of our own documents is: it takes a minute, and who comes later finds it up to date."""
+    return tmp_path_factory.mktemp("own") / "index"
+
+
 @pytest.fixture
 def count_of_inputs(record_property: Callable[[str, object], None]) -> Iterator[list[None]]:
     """A test of made-up inputs adds an entry for each; `make soak` reports how many there were."""

@@ -11,7 +11,7 @@ from assistant.answering import Assistant
 from assistant.embedding import SentenceEmbedder
 from assistant.indexing import build
 from assistant.settings import Settings
-from evaluation.gate import FIXED, Sample, below, failed, measured, open_sample
+from evaluation.gate import FIXED, FLOORS, Sample, below, evidence, failed, open_sample, passages, sentences
 from tests.conftest import ROOT
 
 
@@ -21,18 +21,19 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 
 def test_quality_has_not_fallen(sample: Sample) -> None:
-    numbers = measured(sample)
+    numbers = {**passages(sample), **evidence(sample), **sentences(sample)}
+    assert numbers.keys() == FLOORS.keys()
     assert below(numbers) == [], numbers
 
 
 def test_without_full_text_the_gate_fails(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrieval, "DENSE_WEIGHT", 1.0)
-    assert "passages found for follow-ups (nDCG@10)" in below(measured(sample))
+    assert "passages found for follow-ups (nDCG@10)" in below(passages(sample))
 
 
 def test_without_rules_for_sentences_the_gate_fails(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "RULES", {})
-    assert below(measured(sample)) == ["errors withheld"]
+    assert below(sentences(sample)) == ["errors withheld"]
 
 
 @pytest.mark.parametrize(("enough", "why"), [(0.0, "everything is answered"), (1.5, "nearly everything is refused")])
@@ -40,11 +41,11 @@ def test_with_a_wrong_bar_for_evidence_the_gate_fails(
     sample: Sample, monkeypatch: pytest.MonkeyPatch, enough: float, why: str
 ) -> None:
     monkeypatch.setattr(choosing, "ENOUGH", enough)
-    assert below(measured(sample)) == ["enough evidence (balanced accuracy)"], why
+    assert below(evidence(sample)) == ["enough evidence (balanced accuracy)"], why
 
 
-def test_fixed_questions_are_passed_by_the_real_model(weights_cache: Path, tmp_path: Path) -> None:
-    settings = Settings(knowledge=ROOT / "knowledge", index=tmp_path / "index", cache=weights_cache)
+def test_fixed_questions_are_passed_by_the_real_model(weights_cache: Path, own_index: Path) -> None:
+    settings = Settings(knowledge=ROOT / "knowledge", index=own_index, cache=weights_cache)
     build(settings.knowledge, settings.index, SentenceEmbedder.from_settings(settings))
     assistant = Assistant.from_settings(settings)
     assert failed(assistant) == []

@@ -62,17 +62,19 @@ def _browser_is_here() -> None:
 
 @pytest.fixture(scope="package")
 def site(
-    weights_cache: Path, neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory
+    weights_cache: Path, own_index: Path, neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path, str]]:
     """The running app: its address, its cache folder, and what its page said while it was starting."""
     port = free_port()
     cache = tmp_path_factory.mktemp("browser-cache")
     shutil.copytree(weights_cache / "weights", cache / "weights", symlinks=True)
+    # the page is to be seen while it indexes
+    shutil.rmtree(own_index, ignore_errors=True)
     variables = {
         **os.environ,
         "ASSISTANT_PORT": str(port),
         "ASSISTANT_CACHE": str(cache),
-        "ASSISTANT_INDEX": str(cache / "index"),
+        "ASSISTANT_INDEX": str(own_index),
         "ASSISTANT_SITES": neighbour.listed,
         "ASSISTANT_CONTACT": "library@example.org",
     }

@@ -35,9 +35,9 @@ def run(command: list[str], folder: Path, **variables: str) -> str:
 
 
 @pytest.mark.parametrize("block", blocks("From your code", "python"))
-def test_the_lines_for_python(block: str, site: tuple[str, Path, str], tmp_path: Path) -> None:
+def test_the_lines_for_python(block: str, site: tuple[str, Path, str], own_index: Path, tmp_path: Path) -> None:
     # the package itself looks for the index here, and for weights in the platform's cache folder
-    (tmp_path / "index").symlink_to(site[1] / "index")
+    (tmp_path / "index").symlink_to(own_index)
     (tmp_path / "groundwork").symlink_to(site[1])
     code = block.replace("http://localhost:7860", site[0])
     said = run([sys.executable, "-c", code], tmp_path, XDG_CACHE_HOME=str(tmp_path))
