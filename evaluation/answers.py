@@ -89,8 +89,8 @@ class KeptAnswers:
         return self._of("answer", messages, lambda: _answered(self._model, messages))
 
     def lead(self, messages: Sequence[Message]) -> dict[str, Any]:
-        """The lead of "Yes" behind this prompt, and the time that it took."""
-        return self._of("lead", messages, lambda: _lead(self._model, messages))
+        """The lead behind this prompt, and the time that it took."""
+        return self._of(f"lead by {SIGNS}", messages, lambda: _lead(self._model, messages))
 
     def likelihood(self, messages: Sequence[Message], answer: str) -> float:
         """The mean log-probability of ``answer``'s tokens behind this prompt."""
