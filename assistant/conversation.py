@@ -22,6 +22,9 @@ LONG = 8
 NAMED_BEFORE = 4
 """So many content words before a "they" or "that" name what it stands for."""
 
+NAMED_IN_A_CLAUSE = 2
+"""So many do in a clause of its own."""
+
 NEARER_ALONE, OF_STRAYING = 0.05, 0.75
 """By so much cosine the documents are nearer to a question that asks something new than to it and the one before; what
 the one before loses by being joined counts so much as well: two questions on one thing lose little."""
@@ -71,8 +74,13 @@ def standalone(question: str, conversation: Conversation, nearness: Callable[[st
 
 
 def _points_out(reference: re.Match[str], question: str) -> bool:
-    """Whether it points out of the question: "they" or "that" behind several content words most often means these."""
-    return len(content_words(question[: reference.start()])) < NAMED_BEFORE
+    """Whether it points out of the question: "they" or "that" behind several content words most often means these.
+
+    So does "it" behind a clause that names its subject: "what does quantisation do to a model, is it still as good?"
+    """
+    before = question[: reference.start()]
+    names = _NAMES_ITS_SUBJECT.search(before) and "," in before and not _REFERENCE.search(before)
+    return len(content_words(before)) < (NAMED_IN_A_CLAUSE if names else NAMED_BEFORE)
 
 
 def leans(question: str) -> bool:
