@@ -79,7 +79,7 @@ def _points_out(reference: re.Match[str], question: str) -> bool:
     So does "it" behind a clause that names its subject: "what does quantisation do to a model, is it still as good?"
     """
     before = question[: reference.start()]
-    names = _NAMES_ITS_SUBJECT.search(before) and "," in before and not _REFERENCE.search(before)
+    names = "," in before and _NAMES_ITS_SUBJECT.search(before)
     return len(content_words(before)) < (NAMED_IN_A_CLAUSE if names else NAMED_BEFORE)
 
 

@@ -72,6 +72,7 @@ def test_a_question_that_leans_takes_the_question_before_it_along(question: str)
         "Would it be normal to see a graphics card with more memory run hot?",
         "Why do chatbots make things up?",
         "what does quantization do to my model, is it still as clever?",
+        "what does quantization do to my model, is it good and does it cost much?",
         "Why would a hospital still want its own medical AI when the all-purpose ones score just as well?",
         "Which companies trained language models on licensed text before that was asked for?",
         "These helpers that write programs all on their own, what exactly do they do the whole day in a firm?",
