@@ -17,7 +17,7 @@ _SAID_TO_BE_STATED = re.compile(
     r"(?:(?:it |also )?(?:states?|mentions?|says?|notes?|explains?)\s+that\s+|(?<=,\s))",
     re.IGNORECASE,
 )
-_STATED_TOO = re.compile(r"^((?:(?!\bthat\b).)*)(?<!\bthis) and that (?=\w)")
+_STATED_TOO = re.compile(r"^((?:(?!\bth(?:at|is)\b).)*) and that (?=\w)")
 """What went on from "The passage states that", which is not there any more."""
 _LOWER = re.compile(r"[a-z]+(?:-[a-z]+)*(?=[\s,])")
 _WHOLE = re.compile(r"[.!…:;][\"'”’)\]*_]*$")

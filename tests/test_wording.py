@@ -20,6 +20,7 @@ from assistant.wording import is_whole, plainly, says_not_found
         ("bread bakes and that it was first baked here.", "Bread bakes and it was first baked here."),
         ("He holds that bread bakes, and that it rises.", "He holds that bread bakes, and that it rises."),
         ("Bread bakes with this and that in it.", "Bread bakes with this and that in it."),
+        ("It bakes this bread and that bread.", "It bakes this bread and that bread."),
         ("Yes.", ""),
         ("Yes", ""),
         ("Yes, bread bakes.", "Yes, bread bakes."),
