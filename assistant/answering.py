@@ -287,8 +287,12 @@ class _Run:
         # what the model tried to say, and could not prove, still points to the sentences that answer
         near = evidence.nearest([self._query, *withheld], self._supported, self._said)
         passages = [result.chunk for result in self._results]
-        for sentence in quotes(near, passages, self._supported, self._shown_count):
+        own, others = quotes(near, passages, self._supported, self._shown_count)
+        for sentence in own:
             yield self._shown(" ", plain_text(sentence.quote), [sentence])
+        # what other passages say may be beside the point: it stands in a paragraph of its own
+        for number, sentence in enumerate(others):
+            yield self._shown(" " if number else "\n\n", plain_text(sentence.quote), [sentence])
 
     def _generated(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
         """The sentences that the model writes, each once, with what stands before them."""

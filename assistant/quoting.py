@@ -27,8 +27,8 @@ def quotes(
     passages: Sequence[Chunk],
     cited: Sequence[EvidenceSentence],
     shown: int,
-) -> list[EvidenceSentence]:
-    """The sentences to quote, passage by passage, that of the model first, and in each as they follow each other.
+) -> tuple[list[EvidenceSentence], list[EvidenceSentence]]:
+    """The sentences to quote: of the passage that the model read, and of others; in each as they follow each other.
 
     Args:
         near: the sentences that say something new, with their cosines, best first (see `Evidence.nearest`).
@@ -44,4 +44,6 @@ def quotes(
     others = [sentence for sentence in good if sentence not in of_the_first]
     chosen = [*of_the_first, *others][: max(0, FEWEST - shown)]
     chunks = [sentence.chunk for sentence in chosen]
-    return sorted(chosen, key=lambda sentence: (chunks.index(sentence.chunk), sentence.start))
+    chosen.sort(key=lambda sentence: (chunks.index(sentence.chunk), sentence.start))
+    own = [sentence for sentence in chosen if sentence.chunk == passages[0]]
+    return own, [sentence for sentence in chosen if sentence.chunk != passages[0]]

@@ -241,6 +241,11 @@ def test_beside_the_best_passage_only_what_is_near_or_hardly_farther_is_quoted(
     monkeypatch.setattr(quoting, "QUOTE_DISTANCE", distance)
     answer = make("Not in the documents.", 9)[0].ask("Do tomatoes need water every day, and how long does bread bake?")
     assert len({citation.document for citation in answer.citations}) == documents
+    # what others say stands apart
+    assert [
+        {citation.document for citation in answer.citations if f"[{citation.number}]" in paragraph}
+        for paragraph in answer.text.split("\n\n")
+    ] == [{name} for name in dict.fromkeys(citation.document for citation in answer.citations)]
 
 
 @pytest.mark.parametrize("question", ["Who painted the Mona Lisa?", "quantum entanglement", "When?", "🍅"])

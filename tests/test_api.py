@@ -78,7 +78,7 @@ def _asked(*contents: str) -> dict[str, Any]:
 def test_the_official_client_gets_an_answer_with_citations(door: Door) -> None:
     completion = door.openai().chat.completions.create(**_asked(QUESTION))
     message = completion.choices[0].message
-    assert message.content == f"{TRUE} [1] {ALSO_TRUE} [2] {READ_ON} [3] {NEAR} [4] {ALSO_NEAR} [5]"
+    assert message.content == f"{TRUE} [1] {ALSO_TRUE} [2] {READ_ON} [3]\n\n{NEAR} [4] {ALSO_NEAR} [5]"
     assert (completion.choices[0].finish_reason, completion.object) == ("stop", "chat.completion")
     assert completion.usage
     assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens > 0
@@ -93,8 +93,8 @@ def test_the_official_client_gets_a_stream_by_sentence(door: Door) -> None:
         door.openai().chat.completions.create(**_asked(QUESTION), stream=True, stream_options={"include_usage": True})
     )
     texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
-    said = [TRUE, ALSO_TRUE, READ_ON, NEAR, ALSO_NEAR]
-    assert texts == ["", f"{TRUE} [1]", *(f" {text} [{number}]" for number, text in enumerate(said[1:], 2)), None]
+    said = [TRUE, f" {ALSO_TRUE}", f" {READ_ON}", f"\n\n{NEAR}", f" {ALSO_NEAR}"]
+    assert texts == ["", *(f"{text} [{number}]" for number, text in enumerate(said, 1)), None]
     assert len({chunk.id for chunk in chunks}) == 1
     assert chunks[-2].choices[0].finish_reason == "stop"
     extra = chunks[-2].model_extra
