@@ -20,6 +20,7 @@ from evaluation import (
     readers,
     refusals,
     retrieval,
+    sharing,
     speed,
 )
 from evaluation.data import OWN, SETS
@@ -38,6 +39,7 @@ METRICS = {
     "readers": (readers.run, ("nq",)),
     "refusals": (refusals.run, refusals.SETS),
     "retrieval": (retrieval.run, SETS),
+    "sharing": (sharing.run, ()),
     "speed": (speed.run, ("nq",)),
 }
 """What can be measured, and the sets that it can be measured on."""

@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("assistant.exchange", "assistant.feedback", "assistant.hub", "assistant.words"),
     ("assistant.settings",),
     ("assistant.progress",),
-    ("assistant.errors", "assistant.memory", "assistant.types"),
+    ("assistant.errors", "assistant.memory", "assistant.threads", "assistant.types"),
 )
 """A module imports from layers below its own. Within a package of one layer, `INSIDE` has the order."""
 
@@ -59,6 +59,10 @@ HEAVY = ("torch", "transformers", "gradio", "faiss", "sentence_transformers")
 ENVIRONMENT = {
     "assistant.settings": {"os.environ": "all settings are read here"},
     "assistant.embedding": {"TOKENIZERS_PARALLELISM": "written, for a library that is configured by it"},
+    "assistant.threads": {
+        "GOMP_SPINCOUNT": "written, for libraries that are configured by it",
+        "OMP_WAIT_POLICY": "theirs too; who has set it has chosen",
+    },
     "assistant.web.server": {
         "GRADIO_ANALYTICS_ENABLED": "written, for a library that is configured by it",
         "FORWARDED_ALLOW_IPS": "written, for a library that is configured by it",

@@ -20,7 +20,7 @@ from assistant.retrieval import Retriever
 from assistant.settings import Settings
 from assistant.types import Answer, Chunk, Citation, Message, Passage, SearchResult, Timings
 from assistant.words import numbers, stems
-from evaluation import injection, places, plain, planting, speed, statistics, ways
+from evaluation import injection, places, plain, planting, sharing, speed, statistics, ways
 from evaluation.answers import KeptAnswers, is_right
 from evaluation.asking import unmarked
 from evaluation.citations import Check, summary
@@ -194,6 +194,15 @@ def test_ways_of_answering_are_timed_in_processes_of_their_own(weights_cache: Pa
     summary = speed.summary(rows, dict.fromkeys(rows[0], 1))
     assert summary["warm"]["first_word_of_full"] == {"median": 1.0, "low": 1.0, "high": 1.0}
     assert summary["questions"] == 3
+
+
+def test_sharing_cores_is_timed_in_every_situation(weights_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "WRITTEN", 4)
+    monkeypatch.setattr(sharing, "EMBEDDED", 2)
+    weights = weights_cache / "weights" / TABLE["smollm2-135m"].file
+    speeds = sharing.measured(weights, Settings(model="smollm2-135m", cache=weights_cache))
+    assert len(speeds) == 6
+    assert all(speed > 0 for speed in speeds.values())
 
 
 def test_places_are_told_with_and_without_the_questions_of_a_document(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.errors import ModelError
+from assistant.threads import wait_briefly
 
 MEMORY_TOKENS = 10_240
 """Tokens that all sequences may have together; the model's own limit holds for each."""
@@ -50,6 +51,7 @@ class Sequences:
     """
 
     def __init__(self, path: Path, threads: int, count: int) -> None:
+        wait_briefly()
         try:
             from cyllama import __version__
             from cyllama.llama import llama_cpp
