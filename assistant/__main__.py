@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def _index(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _search(options: argparse.Namespace, settings: Settings) -> int:
-    from assistant.answering import checked, open_retriever
+    from assistant.answering import open_retriever
     from assistant.conversation import standalone
     from assistant.exchange import search_json
 
@@ -114,7 +114,7 @@ def _search(options: argparse.Namespace, settings: Settings) -> int:
     retriever = open_retriever(settings)
     for line in lines:
         started = time.monotonic()
-        query = standalone(checked(line.question), line.conversation, retriever.nearness)
+        query = standalone(line.question, line.conversation, retriever.nearness)
         results = retriever.search(query, options.k)
         milliseconds = (time.monotonic() - started) * 1000
         if options.json or options.batch:
@@ -158,12 +158,15 @@ def _print_answer(assistant: Any, question: str) -> None:
 
 
 def _questions(options: argparse.Namespace) -> list[Any]:
+    """What is asked; all of it is checked before anything is loaded."""
+    from assistant.answering import checked
     from assistant.exchange import BatchLine, read_batch
 
     if (options.batch is None) == (options.question is None):
         print("usage: give one QUESTION, or --batch FILE.", file=sys.stderr)
         raise SystemExit(2)
-    return list(read_batch(options.batch)) if options.batch else [BatchLine(None, options.question, ())]
+    lines = list(read_batch(options.batch)) if options.batch else [BatchLine(None, options.question, ())]
+    return [replace(line, question=checked(line.question)) for line in lines]
 
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:

@@ -70,7 +70,9 @@ where the passages are so near that they will be quoted whatever the model write
 def open_retriever(settings: Settings) -> Retriever:
     """What `search` needs: the index and the embedder."""
     embedder = SentenceEmbedder.from_settings(settings)
-    return Retriever(KnowledgeIndex(settings.index, embedder.name), embedder)
+    retriever = Retriever(KnowledgeIndex(settings.index, embedder.name), embedder)
+    embedder.load()
+    return retriever
 
 
 class Assistant:
@@ -90,9 +92,12 @@ class Assistant:
         Raises:
             AssistantError: a part cannot be had; the message says what to do.
         """
-        retriever = open_retriever(settings)
+        embedder = SentenceEmbedder.from_settings(settings)
+        index = KnowledgeIndex(settings.index, embedder.name)
         model = load_model(settings, progress)
-        return cls(retriever, retriever.embedder, model, settings.contact)
+        # last: what is wrong with the others is said before
+        embedder.load()
+        return cls(Retriever(index, embedder), embedder, model, settings.contact)
 
     def ask(self, question: str, conversation: Conversation = ()) -> Answer:
         """The finished answer."""

