@@ -1,4 +1,7 @@
-"""Every verb of the command line as a process, with the real embedder, FAISS, SQLite and SmolLM2."""
+"""Every verb of the command line as a process, with the real embedder, FAISS, SQLite and SmolLM2.
+
+What is only printed otherwise is asked of `main` in this process, where torch has been imported before.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from assistant.__main__ import main
 from tests.conftest import ROOT
 
 
@@ -22,6 +26,12 @@ def run(*arguments: str, cache: Path | None = None, **environment: str) -> subpr
     return subprocess.run(
         [sys.executable, "-m", "assistant", *arguments], capture_output=True, text=True, timeout=120, env=variables
     )
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    """What a verb that succeeds prints and says, run in this process."""
+    assert main(arguments) == 0
+    return capsys.readouterr()
 
 
 def lines(done: subprocess.CompletedProcess[str]) -> list[Any]:
@@ -63,11 +73,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str, str]
     return options
 
 
-def test_index_again_changes_nothing_and_options_may_stand_before_the_verb(built: tuple[str, ...]) -> None:
-    done = run(*built, "index")
-    assert done.returncode == 0
-    assert "3 unchanged" in done.stdout
-    assert "Skipped old.md: it is not UTF-8 (line 1): save it again as UTF-8" in done.stderr
+def test_index_again_changes_nothing_and_options_may_stand_before_the_verb(
+    built: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, err = printed(capsys, *built, "index")
+    assert "3 unchanged" in out
+    assert "Skipped old.md: it is not UTF-8 (line 1): save it again as UTF-8" in err
 
 
 def test_search_finds_the_passage(built: tuple[str, ...]) -> None:
@@ -81,9 +92,9 @@ def test_search_finds_the_passage(built: tuple[str, ...]) -> None:
     assert row["milliseconds"] > 0
 
 
-def test_search_prints_for_people(built: tuple[str, ...]) -> None:
-    done = run("search", "watering tomatoes", *built)
-    assert done.stdout.startswith("1. Growing tomatoes: Watering  (tomatoes.md, lines ")
+def test_search_prints_for_people(built: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = printed(capsys, "search", "watering tomatoes", *built)
+    assert out.startswith("1. Growing tomatoes: Watering  (tomatoes.md, lines ")
 
 
 def test_search_batch_uses_the_history(built: tuple[str, ...], tmp_path: Path) -> None:
@@ -127,10 +138,13 @@ def test_ask_answers_with_verbatim_quotes(built: tuple[str, ...], weights_cache:
     assert "nearest topics" in refused["answer"]
 
 
-def test_ask_prints_for_people(built: tuple[str, ...], weights_cache: Path) -> None:
-    done = run("ask", "How long does bread bake?", *built, cache=weights_cache, ASSISTANT_CONTACT="the baker")
-    assert done.returncode == 0, done.stderr
-    assert "[1] Baking bread (bread.md:" in done.stdout
+def test_ask_prints_for_people(
+    built: tuple[str, ...], weights_cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSISTANT_MODEL", "smollm2-135m")
+    monkeypatch.setenv("ASSISTANT_CACHE", str(weights_cache))
+    out, _ = printed(capsys, "ask", "How long does bread bake?", *built)
+    assert "[1] Baking bread (bread.md:" in out
 
 
 def test_weights_are_verified(weights_cache: Path) -> None:
@@ -163,12 +177,15 @@ class TestBadInput:
             assert "does not exist: create it" in message
         assert not (tmp_path / "index").exists()
 
-    def test_an_empty_knowledge_folder_keeps_the_old_index(self, built: tuple[str, ...], tmp_path: Path) -> None:
+    def test_an_empty_knowledge_folder_keeps_the_old_index(
+        self, built: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         (tmp_path / "empty").mkdir()
         for verb in ("index", "serve"):
             message = failure(run(verb, "--knowledge", str(tmp_path / "empty"), "--index", built[3]))
             assert "holds no document that can be read" in message
-        assert lines(run("search", "bread", "--json", *built))[0]["results"]
+        out, _ = printed(capsys, "search", "bread", "--json", *built)
+        assert json.loads(out)["results"]
 
     def test_only_files_that_are_not_utf_8(self, tmp_path: Path) -> None:
         (tmp_path / "old.md").write_bytes("# Größe".encode("latin-1"))

@@ -50,4 +50,4 @@ def test_fixed_questions_are_passed_by_the_real_model(weights_cache: Path, own_i
     assistant = Assistant.from_settings(settings)
     assert failed(assistant) == []
     assistant.model.close()
-    assert len(FIXED) == 4
+    assert len(FIXED) == 3
