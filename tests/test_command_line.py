@@ -168,6 +168,27 @@ def test_a_usage_error_exits_with_two(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).returncode == 2
 
 
+BEFORE_TORCH = """
+import sys
+from assistant.__main__ import main
+assert main(sys.argv[1:]) == 1
+assert "torch" not in sys.modules
+"""
+
+
+def test_what_is_wrong_is_said_before_the_embedder_is_loaded(built: tuple[str, ...], tmp_path: Path) -> None:
+    nowhere, environment = str(tmp_path / "none"), {**os.environ, "PYTHONPATH": str(ROOT), "ASSISTANT_MODEL": "gpt-99"}
+    for arguments in (
+        ("index", "--knowledge", nowhere),
+        ("search", "x", "--index", nowhere),
+        ("search", "x" * 2001, *built),
+        ("ask", "x", *built),
+    ):
+        command = [sys.executable, "-c", BEFORE_TORCH, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+        assert done.returncode == 0, (arguments, done.stderr)
+
+
 class TestBadInput:
     """Each gives one clear line with the remedy and exit 1, and nothing is lost."""
 
