@@ -6,7 +6,7 @@ A reader who stops or leaves makes room at once. This module knows nothing of pa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from contextvars import copy_context
@@ -123,6 +123,10 @@ async def _in_thread(events: Iterator[AnswerEvent], stop: Event) -> AsyncGenerat
             loop.call_soon_threadsafe(queue.put_nowait, None)
         except Exception as error:
             loop.call_soon_threadsafe(queue.put_nowait, error)
+        finally:
+            # where the loop has ended, nothing can be told, and the work must end all the same
+            if isinstance(events, Generator):
+                events.close()
 
     # who asks is known to Gradio by the context, and to a lent GPU's share of the day by Gradio
     worker = loop.run_in_executor(_WORKERS, copy_context().run, work)
