@@ -50,7 +50,9 @@ class SentenceEmbedder:
 
     @cached_property
     def _model(self) -> Any:
-        # only that thread gets here, so it is loaded once
+        return _THREAD.submit(self._loaded).result()
+
+    def _loaded(self) -> Any:
         location = _location(self.name)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         wait_briefly()
@@ -72,17 +74,17 @@ class SentenceEmbedder:
 
     def load(self) -> None:
         """Have it ready for the first text."""
-        _THREAD.submit(lambda: self._model).result()
+        _ = self._model
 
-    @cached_property
+    @property
     def dimension(self) -> int:
         """Of the vectors."""
-        return _THREAD.submit(lambda: int(self._model.get_embedding_dimension())).result()
+        return int(self._model.get_embedding_dimension())
 
-    @cached_property
+    @property
     def max_tokens(self) -> int:
         """Of a text, with the two that frame it; what is beyond is not seen."""
-        return _THREAD.submit(lambda: int(self._model.max_seq_length or 512)).result()
+        return int(self._model.max_seq_length or 512)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> SentenceEmbedder:
@@ -91,18 +93,14 @@ class SentenceEmbedder:
 
     def count(self, text: str) -> int:
         """Tokens in ``text``, without the two that frame it."""
-        return _THREAD.submit(
-            lambda: len(self._model.tokenizer.encode(text, add_special_tokens=False, verbose=False))
-        ).result()
+        return len(_THREAD.submit(self._model.tokenizer.encode, text, add_special_tokens=False, verbose=False).result())
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of ``texts``, shape ``(len(texts), dimension)``; what is beyond `max_tokens` is not seen."""
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
         vectors = _THREAD.submit(
-            lambda: self._model.encode(
-                list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
-            )
+            self._model.encode, list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
         ).result()
         return np.asarray(vectors, np.float32)
 
