@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 
@@ -108,7 +108,7 @@ class Assistant:
 
     def stream(
         self, question: str, conversation: Conversation = (), stop: Event | None = None
-    ) -> Iterator[AnswerEvent]:
+    ) -> Generator[AnswerEvent, None, None]:
         """Answer ``question``; setting ``stop`` ends the work at once, with what is there so far.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from assistant.web.line import Line
 def test_work_ends_also_where_the_loop_has_ended_before(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
 
-    def events() -> Iterator[AnswerEvent]:
+    def events() -> Generator[AnswerEvent, None, None]:
         try:
             yield Sentence("Never heard.", ())
         finally:

@@ -13,7 +13,7 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from threading import Event
@@ -205,7 +205,7 @@ class _Completion:
             yield _event(json.loads(bytes(Refused(500, str(error), "failed").response().body)))
         yield "data: [DONE]\n\n"
 
-    def _answering(self) -> Iterator[AnswerEvent]:
+    def _answering(self) -> Generator[AnswerEvent, None, None]:
         return self._assistant.stream(self._question, self._conversation, self._stop)
 
     async def _watch(self, request: Request) -> None:

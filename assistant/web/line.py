@@ -6,9 +6,9 @@ A reader who stops or leaves makes room at once. This module knows nothing of pa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from contextvars import copy_context
 from threading import Event
 
@@ -77,7 +77,9 @@ class Line:
         """Whether nobody is waiting or being answered."""
         return not self.waiting and not self.running
 
-    async def answering(self, events: Iterator[AnswerEvent], stop: Event) -> AsyncGenerator[AnswerEvent, None]:
+    async def answering(
+        self, events: Generator[AnswerEvent, None, None], stop: Event
+    ) -> AsyncGenerator[AnswerEvent, None]:
         """The events of an answer for a reader who has entered; closing this stops the work on it."""
         is_told = False
         self._stops.add(stop)
@@ -102,7 +104,7 @@ class Line:
             if not is_told:
                 self.monitor.left()
 
-    async def whole(self, events: Iterator[AnswerEvent], stop: Event) -> tuple[Answer, bool]:
+    async def whole(self, events: Generator[AnswerEvent, None, None], stop: Event) -> tuple[Answer, bool]:
         """The answer at the end of `answering`, and whether it was cut off."""
         async with aclosing(self.answering(events, stop)) as answering:
             return [(event.answer, stop.is_set()) async for event in answering if isinstance(event, Finished)][-1]
@@ -111,22 +113,20 @@ class Line:
 _WORKERS = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
 
 
-async def _in_thread(events: Iterator[AnswerEvent], stop: Event) -> AsyncGenerator[AnswerEvent, None]:
+async def _in_thread(events: Generator[AnswerEvent, None, None], stop: Event) -> AsyncGenerator[AnswerEvent, None]:
     """The events of a generator that blocks, which runs in a thread; closing this one stops that one."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[AnswerEvent | Exception | None] = asyncio.Queue()
 
     def work() -> None:
-        try:
-            for event in events:
-                loop.call_soon_threadsafe(queue.put_nowait, event)
-            loop.call_soon_threadsafe(queue.put_nowait, None)
-        except Exception as error:
-            loop.call_soon_threadsafe(queue.put_nowait, error)
-        finally:
-            # where the loop has ended, nothing can be told, and the work must end all the same
-            if isinstance(events, Generator):
-                events.close()
+        # where the loop has ended, nothing can be told, and the work must end all the same
+        with closing(events):
+            try:
+                for event in events:
+                    loop.call_soon_threadsafe(queue.put_nowait, event)
+                loop.call_soon_threadsafe(queue.put_nowait, None)
+            except Exception as error:
+                loop.call_soon_threadsafe(queue.put_nowait, error)
 
     # who asks is known to Gradio by the context, and to a lent GPU's share of the day by Gradio
     worker = loop.run_in_executor(_WORKERS, copy_context().run, work)
