@@ -17,11 +17,11 @@ from assistant.errors import (
     SettingsError,
     WeightsError,
 )
+from assistant.schemas import Answer, Chunk, Citation, Document, Finished, Found, SearchResult, Sentence, Turn
 from assistant.settings import Settings
-from assistant.types import Answer, Chunk, Citation, Document, Finished, Found, SearchResult, Sentence, Turn
 
 if TYPE_CHECKING:
-    from assistant.answering import Assistant
+    from assistant.pipeline import Assistant
 
 __all__ = [
     # the assistant and its settings
@@ -53,7 +53,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import `Assistant` when it is first asked for."""
     if name == "Assistant":
-        from assistant.answering import Assistant
+        from assistant.pipeline import Assistant
 
         return Assistant
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from assistant.errors import AssistantError, ModelError
+from assistant.schemas import Found, Sentence
 from assistant.settings import Settings
-from assistant.types import Found, Sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,9 +84,9 @@ def _positive(text: str) -> int:
 
 
 def _index(options: argparse.Namespace, settings: Settings) -> int:
-    from assistant.embedding import SentenceEmbedder
-    from assistant.indexing import build
+    from assistant.ingestion.builder import build
     from assistant.progress import ProgressBar
+    from assistant.retrieval.embedder import SentenceEmbedder
 
     with ProgressBar() as bar:
         report = build(settings.knowledge, settings.index, SentenceEmbedder.from_settings(settings), bar.show)
@@ -95,8 +95,6 @@ def _index(options: argparse.Namespace, settings: Settings) -> int:
         return 0
     for skipped in report.skipped:
         print(f"Skipped {skipped.path}: {skipped.reason}", file=sys.stderr)
-    for unused in report.unused:
-        print(f"Questions of {unused.path} are not used: {unused.reason}", file=sys.stderr)
     print(
         f"{report.documents} documents, {report.chunks} passages ({report.added} added, {report.updated} updated, "
         f"{report.removed} removed, {report.unchanged} unchanged, {len(report.skipped)} skipped) "
@@ -106,16 +104,16 @@ def _index(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _search(options: argparse.Namespace, settings: Settings) -> int:
-    from assistant.answering import open_retriever
-    from assistant.conversation import standalone
-    from assistant.exchange import search_json
+    from assistant.pipeline import open_retriever
+    from assistant.query import context
+    from assistant.serialisation import search_json
 
     lines = _questions(options)
     retriever = open_retriever(settings)
     for line in lines:
         started = time.monotonic()
-        query = standalone(line.question, line.conversation, retriever.nearness)
-        results = retriever.search(query, options.k)
+        query = context(line.question, line.conversation)
+        results = retriever.search(line.question, options.k, query if line.conversation else "")
         milliseconds = (time.monotonic() - started) * 1000
         if options.json or options.batch:
             _print_json(search_json(line.identifier, query, results, milliseconds))
@@ -128,9 +126,9 @@ def _search(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _ask(options: argparse.Namespace, settings: Settings) -> int:
-    from assistant.answering import Assistant
-    from assistant.exchange import answer_json
+    from assistant.pipeline import Assistant
     from assistant.progress import ProgressBar
+    from assistant.serialisation import answer_json
 
     lines = _questions(options)
     with ProgressBar() as bar:
@@ -159,8 +157,8 @@ def _print_answer(assistant: Any, question: str) -> None:
 
 def _questions(options: argparse.Namespace) -> list[Any]:
     """What is asked; all of it is checked before anything is loaded."""
-    from assistant.answering import checked
-    from assistant.exchange import BatchLine, read_batch
+    from assistant.query import checked
+    from assistant.serialisation import BatchLine, read_batch
 
     if (options.batch is None) == (options.question is None):
         print("usage: give one QUESTION, or --batch FILE.", file=sys.stderr)
@@ -177,7 +175,7 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
 
 
 def _weights(options: argparse.Namespace, settings: Settings) -> int:
-    from assistant.models.weights import TABLE, fetch, verify
+    from assistant.llm.weights import TABLE, fetch, verify
     from assistant.progress import ProgressBar
 
     name = options.name or settings.model

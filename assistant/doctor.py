@@ -15,16 +15,15 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from assistant.documents import read_folder
-from assistant.embedding import PACKAGED
 from assistant.errors import AssistantError
-from assistant.index import KnowledgeIndex
-from assistant.models.remote import RemoteModel
-from assistant.models.states import StateStore
-from assistant.models.weights import TABLE
-from assistant.prompting import ORDER
+from assistant.ingestion.loaders import read_folder
+from assistant.llm.kv_cache import StateStore
+from assistant.llm.openai_client import RemoteModel
+from assistant.llm.weights import TABLE
+from assistant.retrieval.embedder import PACKAGED
+from assistant.retrieval.store import KnowledgeIndex
+from assistant.schemas import Document
 from assistant.settings import Settings
-from assistant.types import Document
 
 CHARACTERS_A_TOKEN = 4.6
 """Of English text, as measured on `knowledge/` with the default model."""
@@ -134,8 +133,7 @@ def _states(settings: Settings) -> Finding:
         return Finding("states", True, "what the model reads is not kept (ASSISTANT_STATE_GB is 0)")
     try:
         with KnowledgeIndex(settings.index, settings.embedder).snapshot() as snapshot:
-            # the order is kept with each passage
-            characters = [len(chunk.embedding_text) + len(ORDER) for chunk in snapshot.all_chunks()]
+            characters = [len(chunk.embedding_text) for chunk in snapshot.all_chunks()]
     except AssistantError:
         return Finding("states", True, f"room for {settings.state_gb:g} GB of what the model reads")
     needed = sum(characters) / CHARACTERS_A_TOKEN * STATE_BYTES_A_TOKEN

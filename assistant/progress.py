@@ -9,7 +9,7 @@ import sys
 import time
 from types import TracebackType
 
-from assistant.types import Progress
+from assistant.schemas import Progress
 
 WIDTH = 24
 QUIET_SECONDS = 10.0

@@ -50,6 +50,7 @@ class Settings:
     greeting: str = GREETING
     questions: tuple[str, ...] = QUESTIONS
     contact: str = ""
+    judge: str = ""
     model_name: str = ""
     model_key: str = field(default="", repr=False)
     api_key: str = field(default="", repr=False)
@@ -240,6 +241,7 @@ PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "greeting": (_line, _ONE_LINE),
     "questions": (_questions, "questions separated by |"),
     "contact": (_line, _ONE_LINE),
+    "judge": (_line, "a cross-encoder's folder or hub id"),
     "model_name": (_line, _ONE_LINE),
     "model_key": (_ascii, "one line of ASCII characters"),
     "api_key": (_line, _ONE_LINE),

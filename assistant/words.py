@@ -1,11 +1,8 @@
-"""Text → content words, their stems, and numbers; for English. This module does not know what they are compared for."""
+"""Text → the words that a full-text query is made of, and the numbers and identifiers in it."""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-
-import snowballstemmer
 
 _STOP_WORDS = frozenset(
     "a about an and are as at be been but by can could did do does for from had has have how i if in into is it "
@@ -17,36 +14,52 @@ _UNITS = (
     "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
 )
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-# without "one", which is most often no number
+_UNIT_NUMBERS = {word: number for number, word in enumerate(f"{_UNITS} nineteen".split(), 2)}
+_TENS_NUMBERS = {word: 10 * number for number, word in enumerate(_TENS.split(), 2)}
+# without "one" alone, which is most often no number
 _NUMBER_WORDS = {
-    **{word: str(number) for number, word in enumerate(f"{_UNITS} nineteen".split(), 2)},
-    **{word: str(10 * number) for number, word in enumerate(_TENS.split(), 2)},
-    **{"hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000"},
+    **_UNIT_NUMBERS,
+    **_TENS_NUMBERS,
+    "hundred": 100,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
 }
-_PLURAL = re.compile(r"\b([A-Z]{2,})s\b")
+_COMPOUND = re.compile(rf"\b({'|'.join(_TENS.split())})[- ]({'|'.join(('one', *_UNITS.split()[:8]))})\b")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_STEMMER = snowballstemmer.stemmer("english")
+_IDENTIFIER = re.compile(r"\w+(?:[-.:/]\w+)*")
 
 
 def content_words(text: str) -> list[str]:
-    """The words of ``text`` that carry meaning, in lower case, in order and once each."""
-    words = re.findall(r"\w+", text.lower())
-    return list(dict.fromkeys(word for word in words if word not in _STOP_WORDS))
+    """The words of ``text`` to search for, once each and in order, in lower case.
 
-
-def stems(text: str) -> list[str]:
-    """Content words of ``text``, reduced to their stems."""
-    # the stemmer leaves the plural of an abbreviation ("LLMs") as it is
-    return [_stem(word) for word in content_words(_PLURAL.sub(r"\1", text))]
-
-
-@lru_cache(maxsize=50_000)
-def _stem(word: str) -> str:
-    return str(_STEMMER.stemWord(word))
+    An identifier with a digit (``E-1047``, ``1.10``) is there whole, beside its parts. A stop word in capitals ("IT") is
+    a word like any other, unless all of the text is in capitals.
+    """
+    shouted = text.isupper()
+    found: list[str] = []
+    for word in _IDENTIFIER.findall(text):
+        parts = re.findall(r"\w+", word)
+        if len(parts) > 1 and any(character.isdigit() for character in word):
+            found.append(word.lower())
+        found += [
+            part.lower()
+            for part in parts
+            if part.lower() not in _STOP_WORDS or (part.isupper() and len(part) > 1 and not shouted)
+        ]
+    return list(dict.fromkeys(found))
 
 
 def numbers(text: str) -> frozenset[str]:
     """The numbers in ``text``, in digits and without separators of thousands, also those written as words."""
     digits = {number.replace(",", "").rstrip(".") for number in _NUMBER.findall(text)}
-    words = re.findall(r"[a-z]+", text.lower())
-    return frozenset(digits | {_NUMBER_WORDS[word] for word in words if word in _NUMBER_WORDS})
+    lower = text.lower()
+    compounds = {str(_TENS_NUMBERS[ten] + _UNIT_NUMBERS.get(unit, 1)) for ten, unit in _COMPOUND.findall(lower)}
+    words = re.findall(r"[a-z]+", _COMPOUND.sub(" ", lower))
+    return frozenset(digits | compounds | {str(_NUMBER_WORDS[word]) for word in words if word in _NUMBER_WORDS})
+
+
+def identifiers(text: str) -> frozenset[str]:
+    """The words of ``text`` that mix letters and digits, such as ``E-1047`` or ``GPT-4``, in lower case."""
+    words = _IDENTIFIER.findall(text)
+    return frozenset(word.lower() for word in words if re.search(r"\d", word) and re.search(r"[^\W\d_]", word))

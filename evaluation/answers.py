@@ -28,13 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from assistant.answering import Assistant
+from assistant.pipeline import Assistant
 from assistant.errors import ModelError
-from assistant.models.llama import LlamaModel
+from assistant.llm.llama_cpp import LlamaModel
 from assistant.progress import ProgressBar
-from assistant.prompting import SIGNS
+from assistant.prompts import SIGNS
 from assistant.settings import Settings
-from assistant.types import LanguageModel, Message, SearchResult
+from assistant.schemas import LanguageModel, Message, SearchResult
 from evaluation.asking import PASSAGES, chosen, full, joined
 from evaluation.data import Query, gold_answers, open_corpus, read_queries
 from evaluation.likelihood import log_probability

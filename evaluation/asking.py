@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from assistant.choosing import choose
-from assistant.prompting import begun, build_messages
-from assistant.types import Message, SearchResult
+from assistant.prompts import begun, build_messages
+from assistant.schemas import Message, SearchResult
 
 PASSAGES = 4
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from assistant.answering import LOOKED_UP, RESULTS, open_retriever
+from assistant.pipeline import LOOKED_UP, RESULTS, open_retriever
 from assistant.grounding import Evidence, EvidenceSentence, SentenceVectors
 from assistant.progress import ProgressBar
-from assistant.retrieval import Retriever
-from assistant.sentences import sentence_spans
+from assistant.retrieval.hybrid_search import Retriever
+from assistant.ingestion.sentences import sentence_spans
 from assistant.settings import Settings
-from assistant.types import Progress, SearchResult
+from assistant.schemas import Progress, SearchResult
 from assistant.words import stems
 from evaluation import planting
 from evaluation.data import Answered, open_corpus, read_answers

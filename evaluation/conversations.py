@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from assistant.answering import open_retriever
+from assistant.pipeline import open_retriever
 from assistant.conversation import leans, standalone
 from assistant.settings import Settings
 from evaluation.data import Query, open_corpus, read_queries

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assistant.embedding import SentenceEmbedder
-from assistant.indexing import build
+from assistant.retrieval.embedder import SentenceEmbedder
+from assistant.ingestion.builder import build
 from assistant.progress import ProgressBar
 from assistant.settings import Settings
-from assistant.types import Conversation, Turn
+from assistant.schemas import Conversation, Turn
 
 FOLDER = Path(__file__).parent
 SETS = ("clapnq", "nq", "mtrag_un")

@@ -12,15 +12,15 @@ from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
-from assistant.answering import RESULTS, Assistant, open_retriever
+from assistant.pipeline import RESULTS, Assistant, open_retriever
 from assistant.choosing import lead_needed
 from assistant.conversation import standalone
-from assistant.embedding import SentenceEmbedder
+from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.grounding import Evidence, SentenceVectors
-from assistant.indexing import build
-from assistant.retrieval import Retriever
+from assistant.ingestion.builder import build
+from assistant.retrieval.hybrid_search import Retriever
 from assistant.settings import Settings
-from assistant.types import Conversation
+from assistant.schemas import Conversation
 from evaluation.citations import Check
 from evaluation.data import SETS, Query, read_answers, read_queries, read_questions, write_corpus
 from evaluation.questions import passed

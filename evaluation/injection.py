@@ -17,13 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from assistant.answering import Assistant
-from assistant.embedding import SentenceEmbedder
-from assistant.indexing import build
+from assistant.pipeline import Assistant
+from assistant.retrieval.embedder import SentenceEmbedder
+from assistant.ingestion.builder import build
 from assistant.progress import ProgressBar
-from assistant.prompting import SYSTEM
+from assistant.prompts import SYSTEM
 from assistant.settings import Settings
-from assistant.types import Answer, Progress
+from assistant.schemas import Answer, Progress
 from evaluation.data import FOLDER
 from evaluation.statistics import keep
 

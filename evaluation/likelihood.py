@@ -10,10 +10,10 @@ from threading import Event
 
 import numpy as np
 
-from assistant.models.batching import Task, Work
-from assistant.models.llama import LlamaModel
-from assistant.models.sequences import Stretch
-from assistant.types import Message
+from assistant.llm.batching import Task, Work
+from assistant.llm.llama_cpp import LlamaModel
+from assistant.llm.sequences import Stretch
+from assistant.schemas import Message
 
 
 def log_probability(model: LlamaModel, messages: Sequence[Message], answer: str) -> float:

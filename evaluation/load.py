@@ -29,7 +29,7 @@ import numpy as np
 from assistant.errors import ServerError
 from assistant.progress import ProgressBar
 from assistant.settings import Settings
-from assistant.types import Progress
+from assistant.schemas import Progress
 from evaluation.data import OWN, read_questions
 from evaluation.drawing import draw_load
 from evaluation.statistics import keep

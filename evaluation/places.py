@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from assistant.answering import RESULTS
-from assistant.embedding import SentenceEmbedder
-from assistant.index import KnowledgeIndex
-from assistant.indexing import build
+from assistant.pipeline import RESULTS
+from assistant.retrieval.embedder import SentenceEmbedder
+from assistant.retrieval.store import KnowledgeIndex
+from assistant.ingestion.builder import build
 from assistant.progress import ProgressBar
-from assistant.retrieval import Retriever
+from assistant.retrieval.hybrid_search import Retriever
 from assistant.settings import Settings
 from evaluation.data import OWN, Question, read_questions
 from evaluation.questions import SEALED, is_right

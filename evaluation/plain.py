@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from assistant.answering import Assistant
+from assistant.pipeline import Assistant
 from assistant.progress import ProgressBar
 from assistant.settings import Settings
-from assistant.types import Embedder, Message, Progress
+from assistant.schemas import Embedder, Message, Progress
 from evaluation.answers import MAX_WORDS, is_right, kept_answers
 from evaluation.data import SETS, gold_answers, open_corpus, read_corpus, read_queries
 from evaluation.statistics import interval, keep, show

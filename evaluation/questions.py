@@ -15,14 +15,14 @@ from dataclasses import asdict
 from threading import Event
 from typing import Any
 
-from assistant.answering import RESULTS, Assistant
+from assistant.pipeline import RESULTS, Assistant
 from assistant.choosing import rivals
 from assistant.conversation import standalone
-from assistant.embedding import SentenceEmbedder
-from assistant.indexing import build
+from assistant.retrieval.embedder import SentenceEmbedder
+from assistant.ingestion.builder import build
 from assistant.progress import ProgressBar
 from assistant.settings import Settings
-from assistant.types import Answer, Progress
+from assistant.schemas import Answer, Progress
 from evaluation.data import OWN, Question, read_questions
 from evaluation.drawing import draw_topics
 from evaluation.statistics import interval, keep, quartiles, show

@@ -9,15 +9,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from assistant.answering import RESULTS, open_retriever
+from assistant.pipeline import RESULTS, open_retriever
 from assistant.choosing import ENOUGH
 from assistant.conversation import standalone
-from assistant.embedding import SentenceEmbedder
+from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.grounding import Evidence, SentenceVectors
-from assistant.indexing import build
+from assistant.ingestion.builder import build
 from assistant.progress import ProgressBar
 from assistant.settings import Settings
-from assistant.types import Progress
+from assistant.schemas import Progress
 from evaluation.data import OWN, read_questions
 from evaluation.questions import SEALED
 from evaluation.statistics import keep

@@ -19,14 +19,14 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
-from assistant.answering import open_retriever
-from assistant.models import llama
-from assistant.models.states import StateStore
-from assistant.models.weights import TABLE, fetch
+from assistant.pipeline import open_retriever
+from assistant.llm import llama
+from assistant.llm.kv_cache import StateStore
+from assistant.llm.weights import TABLE, fetch
 from assistant.progress import ProgressBar
-from assistant.prompting import SIGNS, build_messages
+from assistant.prompts import SIGNS, build_messages
 from assistant.settings import Settings
-from assistant.types import Message, SearchResult
+from assistant.schemas import Message, SearchResult
 from evaluation.answers import MAX_TOKENS
 from evaluation.asking import PASSAGES, chosen, full
 from evaluation.data import open_corpus, read_queries

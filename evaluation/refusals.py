@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from assistant.answering import RESULTS, Assistant, open_retriever
+from assistant.pipeline import RESULTS, Assistant, open_retriever
 from assistant.choosing import ENOUGH
 from assistant.conversation import standalone
-from assistant.embedding import SentenceEmbedder
+from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.grounding import Evidence, SentenceVectors
-from assistant.indexing import build
+from assistant.ingestion.builder import build
 from assistant.progress import ProgressBar
-from assistant.retrieval import Retriever
+from assistant.retrieval.hybrid_search import Retriever
 from assistant.settings import Settings
-from assistant.types import Progress
+from assistant.schemas import Progress
 from evaluation.data import Query, open_corpus, read_queries, read_unanswerable
 from evaluation.statistics import interval, keep, show
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from assistant import retrieval
-from assistant.answering import open_retriever
+from assistant.pipeline import open_retriever
 from assistant.conversation import standalone
-from assistant.index import Snapshot
+from assistant.retrieval.store import Snapshot
 from assistant.settings import Settings
-from assistant.types import Vectors
+from assistant.schemas import Vectors
 from evaluation.data import SETS, Query, open_corpus, read_queries
 from evaluation.statistics import interval, keep, show
 

@@ -1,6 +1,6 @@
 """What it costs to share the cores: how fast is written and embedded alone, beside each other, and beside a program.
 
-With threads that wait as `assistant.threads` has it, and as GNU's OpenMP library has it by itself. Each round asks
+With threads that wait as `assistant.llm.threads` has it, and as GNU's OpenMP library has it by itself. Each round asks
 both, in processes of their own and in turns. *Writing* counts tokens a second behind the first one, *embedding*
 questions a second. The other program keeps one core busy and does nothing else.
 """
@@ -19,13 +19,13 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from assistant.embedding import SentenceEmbedder
-from assistant.models.llama import LlamaModel
-from assistant.models.weights import TABLE, fetch
+from assistant.retrieval.embedder import SentenceEmbedder
+from assistant.llm.llama_cpp import LlamaModel
+from assistant.llm.weights import TABLE, fetch
 from assistant.progress import ProgressBar
 from assistant.settings import Settings
-from assistant.threads import SPINS
-from assistant.types import Message, Progress
+from assistant.llm.threads import SPINS
+from assistant.schemas import Message, Progress
 from evaluation.statistics import keep, quartiles
 
 LONG = 300_000

@@ -16,11 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from assistant.answering import open_retriever
-from assistant.models.weights import TABLE, fetch
+from assistant.pipeline import open_retriever
+from assistant.llm.weights import TABLE, fetch
 from assistant.progress import ProgressBar
 from assistant.settings import Settings
-from assistant.types import Progress
+from assistant.schemas import Progress
 from evaluation import ways
 from evaluation.answers import MAX_TOKENS
 from evaluation.asking import PASSAGES

@@ -17,11 +17,11 @@ from threading import Event
 from typing import Any
 
 from assistant.errors import ModelError
-from assistant.models import llama
-from assistant.models.states import StateStore
-from assistant.models.template import as_sent
-from assistant.prompting import SIGNS
-from assistant.types import LanguageModel, Message, SearchResult
+from assistant.llm import llama
+from assistant.llm.kv_cache import StateStore
+from assistant.llm.template import as_sent
+from assistant.prompts import SIGNS
+from assistant.schemas import LanguageModel, Message, SearchResult
 from evaluation import asking
 
 Seen = Callable[[str, int], None]

@@ -11,7 +11,7 @@ from threading import Event
 
 import numpy as np
 
-from assistant.types import Message, Token, Vectors
+from assistant.schemas import Message, Token, Vectors
 from assistant.words import stems
 
 DIMENSION = 256

@@ -10,16 +10,16 @@ from threading import Event, Thread
 import pytest
 
 from assistant import answering, choosing, quoting
-from assistant.answering import MAX_CHARACTERS, RESULTS, Assistant
+from assistant.pipeline import MAX_CHARACTERS, RESULTS, Assistant
 from assistant.choosing import lead_needed
 from assistant.errors import QuestionError
 from assistant.grounding import Evidence
-from assistant.index import KnowledgeIndex
-from assistant.indexing import build
-from assistant.prompting import ANSWER_TOKENS, BEGINNING, ORDER
+from assistant.retrieval.store import KnowledgeIndex
+from assistant.ingestion.builder import build
+from assistant.prompts import ANSWER_TOKENS, BEGINNING, ORDER
 from assistant.quoting import FEWEST
-from assistant.retrieval import Retriever
-from assistant.types import Answer, Finished, Found, Message, Passage, Sentence, Turn
+from assistant.retrieval.hybrid_search import Retriever
+from assistant.schemas import Answer, Finished, Found, Message, Passage, Sentence, Turn
 from tests.fakes import HashEmbedder, ScriptedModel
 
 QUESTION = "How much water do tomatoes need in summer?"

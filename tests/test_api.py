@@ -18,11 +18,11 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from assistant.answering import MAX_CHARACTERS
+from assistant.pipeline import MAX_CHARACTERS
 from assistant.errors import ModelError
 from assistant.settings import Settings
-from assistant.starting import Preparation
-from assistant.types import Message, Token
+from assistant.startup import Preparation
+from assistant.schemas import Message, Token
 from assistant.web.api import Api
 from assistant.web.guard import Guard, Sharing
 from assistant.web.limits import Limits

@@ -19,33 +19,33 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app",),
     ("assistant.__main__",),
     ("assistant.web",),
-    ("assistant.starting", "assistant.doctor"),
-    ("assistant.reading",),
-    ("assistant.answering",),
+    ("assistant.startup", "assistant.doctor"),
+    ("assistant.prefill",),
+    ("assistant.pipeline",),
     ("assistant.quoting", "assistant.wording"),
     # the package itself: its public names; it imports `Assistant` when it is asked for
     (
         "assistant.choosing",
         "assistant.conversation",
-        "assistant.prompting",
+        "assistant.prompts",
         "assistant.grounding",
-        "assistant.models",
+        "assistant.llm",
         "assistant.opening",
-        "assistant.indexing",
+        "assistant.ingestion.builder",
     ),
     ("assistant.retrieval",),
-    ("assistant.index", "assistant.embedding"),
-    ("assistant.chunking", "assistant.claims", "assistant.orders", "assistant.suggesting"),
-    ("assistant.documents", "assistant.intents", "assistant.pointing", "assistant.sentences"),
-    ("assistant.exchange", "assistant.feedback", "assistant.hub", "assistant.words"),
+    ("assistant.retrieval.store", "assistant.retrieval.embedder"),
+    ("assistant.ingestion.chunker", "assistant.claims", "assistant.orders", "assistant.suggestions"),
+    ("assistant.ingestion.loaders", "assistant.intents", "assistant.pointing", "assistant.ingestion.sentences"),
+    ("assistant.serialisation", "assistant.feedback", "assistant.llm.hub", "assistant.words"),
     ("assistant.settings",),
     ("assistant.progress",),
-    ("assistant.errors", "assistant.memory", "assistant.threads", "assistant.types"),
+    ("assistant.errors", "assistant.llm.memory", "assistant.llm.threads", "assistant.schemas"),
 )
 """A module imports from layers below its own. Within a package of one layer, `INSIDE` has the order."""
 
 INSIDE = {
-    "assistant.models": (
+    "assistant.llm": (
         "engines",
         "llama remote torch_model weights",
         "batching",
@@ -58,8 +58,8 @@ HEAVY = ("torch", "transformers", "gradio", "faiss", "sentence_transformers")
 
 ENVIRONMENT = {
     "assistant.settings": {"os.environ": "all settings are read here"},
-    "assistant.embedding": {"TOKENIZERS_PARALLELISM": "written, for a library that is configured by it"},
-    "assistant.threads": {
+    "assistant.retrieval.embedder": {"TOKENIZERS_PARALLELISM": "written, for a library that is configured by it"},
+    "assistant.llm.threads": {
         "GOMP_SPINCOUNT": "written, for libraries that are configured by it",
         "OMP_WAIT_POLICY": "theirs too; who has set it has chosen",
     },
@@ -68,11 +68,11 @@ ENVIRONMENT = {
         "FORWARDED_ALLOW_IPS": "written, for a library that is configured by it",
     },
     "assistant.web.guard": {"SPACE_HOST": "set by the hub on a Space; nobody chooses it"},
-    "assistant.hub": {
+    "assistant.llm.hub": {
         "HF_ENDPOINT": "the hub client's own variable, which an owner has set for it",
         "HF_HUB_OFFLINE": "the hub client's own variable, which an owner has set for it",
     },
-    "assistant.models.weights": {"os.environ": "handed on whole to a child process"},
+    "assistant.llm.weights": {"os.environ": "handed on whole to a child process"},
 }
 """Module → what it reads or writes (the whole is ``os.environ``) → why it may."""
 
@@ -102,7 +102,7 @@ def imports(name: str, lazy: bool = True) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name} has a relative import"
             assert node.module
-            # `from assistant import hub` imports a module; `from assistant.hub import address` imports from one
+            # `from assistant import hub` imports a module; `from assistant.llm.hub import address` imports from one
             modules = {f"{node.module}.{alias.name}" for alias in node.names} & SOURCES.keys()
             found |= modules or {node.module}
     return found & SOURCES.keys()
@@ -140,8 +140,8 @@ def test_imports_run_downward(name: str) -> None:
 
 def test_the_package_itself_imports_only_the_lowest_layers_until_an_assistant_is_asked_for() -> None:
     eager = {name for name in imports("assistant", lazy=False) if name != "assistant"}
-    assert eager == {"assistant.errors", "assistant.settings", "assistant.types"}
-    assert imports("assistant") - eager == {"assistant.answering"}
+    assert eager == {"assistant.errors", "assistant.settings", "assistant.schemas"}
+    assert imports("assistant") - eager == {"assistant.pipeline"}
 
 
 def test_nothing_inside_imports_the_package_itself() -> None:

@@ -19,7 +19,7 @@ from assistant.choosing import (
     lead_needed,
     put_first,
 )
-from assistant.types import Chunk, SearchResult
+from assistant.schemas import Chunk, SearchResult
 
 
 def found(*scores: float) -> list[SearchResult]:

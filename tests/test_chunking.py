@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from assistant.chunking import HEADING_SHARE, plain_text, split_document
-from assistant.types import Chunk, Document
+from assistant.ingestion.chunker import HEADING_SHARE, plain_text, split_document
+from assistant.schemas import Chunk, Document
 from tests.fakes import HashEmbedder
 
 Count = Callable[[str], int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assistant.conversation import PREVIOUS_CHARACTERS, leans, standalone
-from assistant.types import Turn
+from assistant.schemas import Turn
 
 BEFORE = (Turn("user", "How do transformers work?"), Turn("assistant", "By attention."))
 

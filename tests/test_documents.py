@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from assistant import documents
-from assistant.documents import read_folder
+from assistant.ingestion.loaders import read_folder
 from assistant.errors import KnowledgeError
-from assistant.types import Document, Skipped
+from assistant.schemas import Document, Skipped
 
 SKIPPED: list[tuple[str, bytes, str, str]] = [
     ("latin.md", "one\ntwo\ncafé\n".encode("latin-1"), "not UTF-8 (line 3)", "save it again as UTF-8"),

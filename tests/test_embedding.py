@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assistant.embedding import SentenceEmbedder
+from assistant.retrieval.embedder import SentenceEmbedder
 
 TEXTS = ["When do tomatoes need water?", "How long does dough rise?", "How do I descale the kettle?"]
 

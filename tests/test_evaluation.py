@@ -11,14 +11,14 @@ from threading import Event
 
 import pytest
 
-from assistant.index import KnowledgeIndex
-from assistant.indexing import build
-from assistant.models.llama import LlamaModel
-from assistant.models.weights import TABLE
-from assistant.prompting import SYSTEM
-from assistant.retrieval import Retriever
+from assistant.retrieval.store import KnowledgeIndex
+from assistant.ingestion.builder import build
+from assistant.llm.llama_cpp import LlamaModel
+from assistant.llm.weights import TABLE
+from assistant.prompts import SYSTEM
+from assistant.retrieval.hybrid_search import Retriever
 from assistant.settings import Settings
-from assistant.types import Answer, Chunk, Citation, Message, Passage, SearchResult, Timings
+from assistant.schemas import Answer, Chunk, Citation, Message, Passage, SearchResult, Timings
 from assistant.words import numbers, stems
 from evaluation import injection, places, plain, planting, sharing, speed, statistics, ways
 from evaluation.answers import KeptAnswers, is_right

@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from assistant.index import DATABASE
+from assistant.retrieval.store import DATABASE
 from tests.conftest import BREAD, KETTLE, ROOT, TOMATOES
 from tests.servers import free_port, wait_until_ready
 

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assistant.chunking import plain_text, split_document
-from assistant.documents import read_folder
+from assistant.ingestion.chunker import plain_text, split_document
+from assistant.ingestion.loaders import read_folder
 from assistant.errors import SettingsError
 from assistant.grounding import Evidence, SentenceVectors
-from assistant.sentences import sentence_spans
+from assistant.ingestion.sentences import sentence_spans
 from assistant.settings import PARSERS, Settings, variable
-from assistant.types import Chunk, Document, SearchResult, Skipped
+from assistant.schemas import Chunk, Document, SearchResult, Skipped
 from assistant.web.rendering import document_html, linked, safe_markdown, sources_html
 from tests.fakes import HashEmbedder, ScriptedModel
 from tests.test_api import Door

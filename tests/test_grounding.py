@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from assistant import grounding
-from assistant.chunking import split_document
+from assistant.ingestion.chunker import split_document
 from assistant.grounding import (
     Evidence,
     EvidenceSentence,
     SentenceVectors,
 )
-from assistant.types import Document, SearchResult
+from assistant.schemas import Document, SearchResult
 from assistant.words import numbers, stems
 from tests.conftest import BREAD, TOMATOES
 from tests.fakes import HashEmbedder

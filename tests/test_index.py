@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from assistant import indexing
-from assistant.documents import read_folder
+from assistant.ingestion.loaders import read_folder
 from assistant.errors import KnowledgeError, KnowledgeIndexError
-from assistant.index import DATABASE, KnowledgeIndex, connection, read_manifest
-from assistant.indexing import EMBEDDED, Report, build
-from assistant.types import Chunk, Document, Progress
+from assistant.retrieval.store import DATABASE, KnowledgeIndex, connection, read_manifest
+from assistant.ingestion.builder import EMBEDDED, Report, build
+from assistant.schemas import Chunk, Document, Progress
 from tests.conftest import ROOT
 from tests.fakes import HashEmbedder
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from assistant.chunking import split_document
-from assistant.documents import read_folder
-from assistant.types import Document
+from assistant.ingestion.chunker import split_document
+from assistant.ingestion.loaders import read_folder
+from assistant.schemas import Document
 
 KNOWLEDGE = Path(__file__).parent.parent / "knowledge"
 PATHS = sorted(path.relative_to(KNOWLEDGE).as_posix() for path in KNOWLEDGE.rglob("*.md"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from assistant.types import AnswerEvent, Sentence
+from assistant.schemas import AnswerEvent, Sentence
 from assistant.web.line import Line
 
 

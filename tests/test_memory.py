@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from assistant.memory import give_back
+from assistant.llm.memory import give_back
 from evaluation.load import resident_megabytes
 
 

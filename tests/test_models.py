@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 
 from assistant.errors import ModelError
-from assistant.models import llama
-from assistant.models.engines import load_model
-from assistant.models.llama import LlamaModel
-from assistant.models.states import StateStore
-from assistant.models.template import Part, render
-from assistant.models.torch_model import TransformersModel
-from assistant.models.weights import TABLE
+from assistant.llm import llama
+from assistant.llm.engines import load_model
+from assistant.llm.llama_cpp import LlamaModel
+from assistant.llm.kv_cache import StateStore
+from assistant.llm.template import Part, render
+from assistant.llm.transformers_model import TransformersModel
+from assistant.llm.weights import TABLE
 from assistant.settings import Settings
-from assistant.types import LanguageModel, Message, Passage, Progress, Token
+from assistant.schemas import LanguageModel, Message, Passage, Progress, Token
 from evaluation.asking import unmarked
 from tests.fakes import make_transformer
 
@@ -179,8 +179,8 @@ from pathlib import Path
 
 atexit.register(lambda: print([thread.name for thread in threading.enumerate() if thread.name == "batcher"]))
 
-from assistant.models.llama import LlamaModel
-from assistant.types import Message
+from assistant.llm.llama_cpp import LlamaModel
+from assistant.schemas import Message
 
 model = LlamaModel(Path(sys.argv[1]), "smollm2-135m", 2)
 prompt = [Message("user", ("word " * 3000,))]

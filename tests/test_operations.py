@@ -31,7 +31,7 @@ from assistant.__main__ import main
 from assistant.errors import QuestionError
 from assistant.feedback import FeedbackStore
 from assistant.settings import Settings
-from assistant.types import Answer, Finished, Token
+from assistant.schemas import Answer, Finished, Token
 from assistant.web.api import Api
 from assistant.web.guard import Guard
 from assistant.web.limits import Limits

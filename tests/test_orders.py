@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from assistant.documents import read_folder
+from assistant.ingestion.loaders import read_folder
 from assistant.orders import is_order, without_orders
-from assistant.sentences import sentence_spans
-from assistant.types import Document
+from assistant.ingestion.sentences import sentence_spans
+from assistant.schemas import Document
 from evaluation.data import FOLDER, SETS
 from tests.conftest import ROOT
 

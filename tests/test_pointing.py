@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assistant.pointing import points_at_nothing
-from assistant.types import Turn
+from assistant.schemas import Turn
 
 
 @pytest.mark.parametrize(

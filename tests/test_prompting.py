@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assistant.prompting import (
+from assistant.prompts import (
     BEGINNING,
     NO,
     NOT_FOUND,
@@ -13,7 +13,7 @@ from assistant.prompting import (
     build_messages,
     passage_piece,
 )
-from assistant.types import Chunk, Message, Passage, SearchResult
+from assistant.schemas import Chunk, Message, Passage, SearchResult
 
 
 def result(text: str, identifier: int = 1, headings: tuple[str, ...] = ("Heading",)) -> SearchResult:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from assistant import choosing, claims, retrieval
-from assistant.answering import Assistant
-from assistant.embedding import SentenceEmbedder
-from assistant.indexing import build
+from assistant.pipeline import Assistant
+from assistant.retrieval.embedder import SentenceEmbedder
+from assistant.ingestion.builder import build
 from assistant.settings import Settings
 from evaluation.gate import FIXED, FLOORS, Sample, below, evidence, failed, open_sample, passages, sentences
 from tests.conftest import ROOT

@@ -7,7 +7,7 @@ import pytest
 from assistant import quoting
 from assistant.grounding import EvidenceSentence
 from assistant.quoting import FEWEST, OF_THE_FIRST, quotes
-from assistant.types import Chunk
+from assistant.schemas import Chunk
 
 READ, OTHER, THIRD, FOURTH = (Chunk(f"{name}.md", name, (), "Words. " * 20, 1, 1) for name in "abcd")
 

@@ -10,12 +10,12 @@ from threading import Event
 import pytest
 
 from assistant import reading
-from assistant.answering import Assistant
-from assistant.index import KnowledgeIndex
-from assistant.indexing import build
-from assistant.reading import ReadAhead, most_useful_first
-from assistant.retrieval import Retriever
-from assistant.types import Chunk, Message
+from assistant.pipeline import Assistant
+from assistant.retrieval.store import KnowledgeIndex
+from assistant.ingestion.builder import build
+from assistant.prefill import ReadAhead, most_useful_first
+from assistant.retrieval.hybrid_search import Retriever
+from assistant.schemas import Chunk, Message
 from tests.fakes import HashEmbedder, ScriptedModel
 
 

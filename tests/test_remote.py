@@ -17,18 +17,18 @@ from typing import Any
 import pytest
 
 from assistant import choosing
-from assistant.answering import Assistant
+from assistant.pipeline import Assistant
 from assistant.doctor import examine
 from assistant.errors import ModelError
-from assistant.index import KnowledgeIndex
-from assistant.indexing import build
-from assistant.models import remote
-from assistant.models.engines import load_model
-from assistant.models.remote import RemoteModel
-from assistant.models.weights import TABLE
-from assistant.retrieval import Retriever
+from assistant.retrieval.store import KnowledgeIndex
+from assistant.ingestion.builder import build
+from assistant.llm import remote
+from assistant.llm.engines import load_model
+from assistant.llm.openai_client import RemoteModel
+from assistant.llm.weights import TABLE
+from assistant.retrieval.hybrid_search import Retriever
 from assistant.settings import Settings
-from assistant.types import Message
+from assistant.schemas import Message
 from tests.fakes import HashEmbedder
 from tests.servers import serving
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from assistant import retrieval
-from assistant.index import KnowledgeIndex
-from assistant.indexing import build
-from assistant.retrieval import COMPARED, Retriever, full_text_query, fused, likeness
+from assistant.retrieval.store import KnowledgeIndex
+from assistant.ingestion.builder import build
+from assistant.retrieval.hybrid_search import COMPARED, Retriever, full_text_query, fused, likeness
 from assistant.words import content_words
 from tests.fakes import HashEmbedder
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from assistant.sentences import SentenceBuffer, sentence_spans
+from assistant.ingestion.sentences import SentenceBuffer, sentence_spans
 
 CASES = [
     ("One. Two! Three? Four…", ["One.", "Two!", "Three?", "Four…"]),

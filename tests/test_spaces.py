@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from assistant.models.weights import TABLE
+from assistant.llm.weights import TABLE
 from tests.conftest import ROOT
 from tests.servers import Hub, free_port, hub_server, wait_until_ready
 

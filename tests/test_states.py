@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.models.states import StateStore
+from assistant.llm.kv_cache import StateStore
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from assistant.suggesting import SUGGESTED, next_questions
-from assistant.types import Chunk
+from assistant.suggestions import SUGGESTED, next_questions
+from assistant.schemas import Chunk
 from tests.fakes import HashEmbedder
 
 EMBEDDER = HashEmbedder()

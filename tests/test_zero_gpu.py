@@ -24,7 +24,7 @@ import pytest
 
 from assistant.doctor import examine
 from assistant.errors import ModelError
-from assistant.models import zero_gpu
+from assistant.llm import zero_gpu
 from assistant.settings import Settings
 from tests.conftest import ROOT
 from tests.fakes import make_transformer

@@ -24,11 +24,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from assistant.answering import Assistant, checked
 from assistant.errors import AssistantError, QuestionError
+from assistant.pipeline import Assistant
+from assistant.query import checked
+from assistant.schemas import Answer, AnswerEvent, Citation, Conversation, Finished, Sentence, Turn
 from assistant.settings import Settings
-from assistant.starting import Preparation
-from assistant.types import Answer, AnswerEvent, Citation, Conversation, Finished, Sentence, Turn
+from assistant.startup import Preparation
 from assistant.web.embed import embed_routes
 from assistant.web.limits import TOO_MANY, Limits
 from assistant.web.line import Line

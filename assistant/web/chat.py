@@ -16,13 +16,11 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.answering import MAX_CHARACTERS
 from assistant.errors import AssistantError
 from assistant.feedback import FeedbackStore
 from assistant.progress import describe
-from assistant.settings import Settings
-from assistant.starting import Preparation
-from assistant.types import (
+from assistant.query import MAX_CHARACTERS
+from assistant.schemas import (
     Answer,
     AnswerEvent,
     Citation,
@@ -33,6 +31,8 @@ from assistant.types import (
     Sentence,
     Turn,
 )
+from assistant.settings import Settings
+from assistant.startup import Preparation
 from assistant.web.limits import TOO_MANY, Limits
 from assistant.web.line import WAITING, Line
 from assistant.web.rendering import (

@@ -13,7 +13,7 @@ from contextvars import copy_context
 from threading import Event
 
 from assistant.errors import QuestionError
-from assistant.types import Answer, AnswerEvent, Finished
+from assistant.schemas import Answer, AnswerEvent, Finished
 from assistant.web.monitor import Monitor
 
 READERS = 8

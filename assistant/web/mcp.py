@@ -18,10 +18,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from assistant.answering import Assistant, checked
 from assistant.errors import QuestionError
+from assistant.pipeline import Assistant
+from assistant.query import checked
+from assistant.schemas import Answer, SearchResult
 from assistant.settings import Settings
-from assistant.types import Answer, SearchResult
 from assistant.web.api import Api, Refused, cited
 from assistant.web.line import Line
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from assistant.types import Answer
+from assistant.schemas import Answer
 
 SECONDS = (0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 20, 40, 80)
 """Bounds of the histograms; an answer takes a few seconds."""

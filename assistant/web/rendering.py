@@ -13,10 +13,9 @@ from urllib import parse
 
 from markdown_it import MarkdownIt
 
-from assistant.index import Topic
-from assistant.intents import folder_name
-from assistant.sentences import sentence_spans
-from assistant.types import Chunk, Citation, Document, SearchResult, place_address
+from assistant.ingestion.sentences import sentence_spans
+from assistant.retrieval.store import Topic
+from assistant.schemas import Chunk, Citation, Document, SearchResult, place_address
 
 # stand around quotes while Markdown is rendered; they are punctuation, so that what is emphasised stays so
 _OPEN, _CLOSE = "⸨", "⸩"
@@ -42,7 +41,7 @@ def citation_link(citation: Citation) -> str:
 def linked(text: str, citations: Sequence[Citation]) -> str:
     """``text`` with every ``[n]`` of a citation turned into its link; other brackets stay text."""
     links = {str(citation.number): citation_link(citation) for citation in citations}
-    return re.sub(r"\[(\d+)\]", lambda match: links.get(match.group(1), match.group()), text)
+    return re.sub(r"(?<!\w)\[(\d+)\]", lambda match: links.get(match.group(1), match.group()), text)
 
 
 def safe_markdown(text: str) -> str:
@@ -89,7 +88,7 @@ def topics_html(topics: Mapping[str, Sequence[Topic]]) -> str:
     parts = ["<h1>Topics</h1>"]
     for folder, documents in topics.items():
         if folder:
-            parts.append(f"<h2>{html.escape(folder_name(folder))}</h2>")
+            parts.append(f"<h2>{html.escape(_folder_name(folder))}</h2>")
         items = [
             f"<li><a href='documents/{parse.quote(topic.path)}'>{html.escape(topic.title)}</a>"
             f"{f' {html.escape(topic.summary)}' if topic.summary else ''}</li>"
@@ -152,3 +151,8 @@ def unlinked(text: str) -> tuple[str, list[tuple[int, str, int, int]]]:
     """Undo `linked`: the answer with plain ``[n]``, and ``(n, document, start, end)`` of each citation once."""
     found = [(int(n), parse.unquote(path), int(start), int(end)) for n, path, start, end in _LINK.findall(text)]
     return _LINK.sub(r" [\1]", text), sorted(set(found))
+
+
+def _folder_name(folder: str) -> str:
+    """A folder's name as people read it."""
+    return folder.replace("-", " ").replace("_", " ").capitalize()

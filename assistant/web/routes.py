@@ -17,9 +17,9 @@ from starlette.routing import Route
 
 from assistant.errors import KnowledgeIndexError
 from assistant.progress import describe
+from assistant.schemas import Document
 from assistant.settings import Settings
-from assistant.starting import Preparation
-from assistant.types import Document
+from assistant.startup import Preparation
 from assistant.web.line import Line
 from assistant.web.monitor import Monitor
 from assistant.web.rendering import document_html, topics_html

@@ -14,12 +14,12 @@ from typing import Any
 
 from starlette.middleware import Middleware
 
-from assistant.documents import read_folder
 from assistant.errors import KnowledgeError, ServerError
+from assistant.ingestion.loaders import read_folder
 from assistant.progress import ProgressBar
+from assistant.schemas import Document
 from assistant.settings import Settings
-from assistant.starting import Preparation
-from assistant.types import Document
+from assistant.startup import Preparation
 from assistant.web.api import Api
 from assistant.web.guard import MAX_BODY, Guard, Sharing
 from assistant.web.limits import Limits

@@ -1,0 +1,1 @@
+"""Language models: one Protocol (`assistant.schemas.LanguageModel`), several engines, and where weights come from."""

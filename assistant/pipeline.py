@@ -1,0 +1,370 @@
+"""The pipeline: a question → events → an `Answer`.
+
+::
+
+    question + conversation
+      → query.rewritten        what it means alone
+      → Retriever.search       passages, ranked
+      → Verifier.relevance     below the threshold a refusal; the model is not called
+      → prompts                the best passage, the nearest sentences of others
+      → LanguageModel.stream   sentences, list items, code
+      → Verifier.support       supported → shown with its citation; not → withheld
+      → Answer
+
+`Assistant.stream` is the one path that every door uses (page, HTTP, command line). It yields `Found`, then each checked
+`Sentence`, then `Finished`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Event
+
+from assistant.ingestion.sentences import SentenceBuffer, list_spans
+from assistant.llm.engines import load_model
+from assistant.prompts import (
+    ANSWER_TOKENS,
+    answer_messages,
+    is_not_found,
+    plain_sentence,
+    visible,
+)
+from assistant.query import checked, rewritten, small_talk
+from assistant.retrieval.embedder import SentenceEmbedder
+from assistant.retrieval.hybrid_search import Retriever
+from assistant.retrieval.judge import CrossEncoderJudge
+from assistant.retrieval.store import KnowledgeIndex
+from assistant.retrieval.verifier import Span, Verifier, cite
+from assistant.schemas import (
+    Answer,
+    AnswerEvent,
+    Chunk,
+    Citation,
+    Conversation,
+    Embedder,
+    Finished,
+    Found,
+    LanguageModel,
+    Progress,
+    SearchResult,
+    Sentence,
+    Timings,
+    Token,
+)
+from assistant.settings import Settings
+from assistant.suggestions import MOST_HEADINGS, next_questions
+
+RESULTS = 8
+"""Passages that are found: the first is read, sentences of the next ones too, all are evidence."""
+OTHER_PASSAGES, OTHER_SENTENCES = 4, 4
+"""Of so many further passages so many sentences are read. Chosen by `evaluation ways`."""
+MOST_QUOTES = 3
+MOST_ITEMS = 30
+"""Items of a list that are shown; of a longer one the beginning, with a link."""
+FEWEST_ITEMS = 3
+"""A list of fewer items is answered like text."""
+NEAR_TOPIC = 0.45
+"""A refusal names a passage as near whose cosine to the question is at least so high."""
+MOST_TOPICS = 3
+QUOTED = "The documents say:"
+_CITED = re.compile(r"(?<!\w)\[(\d+)\]")
+
+
+def open_retriever(settings: Settings) -> Retriever:
+    """What `search` needs: the index and the embedder."""
+    embedder = SentenceEmbedder.from_settings(settings)
+    retriever = Retriever(KnowledgeIndex(settings.index, embedder.name), embedder)
+    embedder.load()
+    return retriever
+
+
+class Assistant:
+    """Answers questions from one index with one language model.
+
+    Args:
+        contact: a line that a refusal ends with.
+        judge: a cross-encoder in the place of the fitted scores.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        embedder: Embedder,
+        model: LanguageModel,
+        contact: str = "",
+        judge: CrossEncoderJudge | None = None,
+    ) -> None:
+        self.retriever = retriever
+        self.embedder = embedder
+        self.model = model
+        self.judge = judge
+        self._contact = contact
+
+    @classmethod
+    def from_settings(cls, settings: Settings, progress: Callable[[Progress], None] = lambda _: None) -> Assistant:
+        """Open the index, fetch weights that are missing, load the models.
+
+        Raises:
+            AssistantError: a part is missing or broken; the message says what to do.
+        """
+        embedder = SentenceEmbedder.from_settings(settings)
+        index = KnowledgeIndex(settings.index, embedder.name)
+        model = load_model(settings, progress)
+        judge = CrossEncoderJudge(settings.judge) if settings.judge else None
+        # last: what is wrong with the others is reported before
+        embedder.load()
+        return cls(Retriever(index, embedder), embedder, model, settings.contact, judge)
+
+    def ask(self, question: str, conversation: Conversation = ()) -> Answer:
+        """The finished answer."""
+        for event in self.stream(question, conversation):
+            if isinstance(event, Finished):
+                return event.answer
+        raise AssertionError("a stream ends with Finished")
+
+    def stream(
+        self, question: str, conversation: Conversation = (), stop: Event | None = None, attempt: int = 0
+    ) -> Generator[AnswerEvent, None, None]:
+        """Answer ``question``; setting ``stop`` ends the work at once, with what is there so far.
+
+        Args:
+            attempt: 0 the first time; each other number gives another wording.
+
+        Raises:
+            QuestionError: the question is empty or too long.
+        """
+        yield from _Run(self, checked(question), conversation, stop or Event(), attempt).events()
+
+    def prefill(self, chunk: Chunk, stop: Event) -> bool:
+        """Compute the KV cache of a passage before anybody asks, giving way to every question; whether it is kept."""
+        return self.model.read_ahead(answer_messages("", "", chunk, []), stop)
+
+    def small_talk(self, kind: str) -> str:
+        """A reply to what is asked of the assistant itself (see `query.small_talk`)."""
+        with self.retriever.index.snapshot() as snapshot:
+            topics = [topic.title for group in snapshot.topics().values() for topic in group]
+        some = f", for instance about {'; '.join(topics[:3])}" if topics else ""
+        about = f"I answer questions from {len(topics)} documents{some}. Each sentence links to the passage behind it."
+        return {
+            "greeting": f"Hello! {about}",
+            "thanks": "You are welcome. Ask on whenever you like.",
+            "who": f"I am an assistant that runs on this machine, with the language model {self.model.name}. {about}",
+            "topics": f"{about}\n\n" + "\n".join(f"- {topic}" for topic in topics[:60]),
+        }[kind]
+
+    def refusal(self, results: Sequence[SearchResult]) -> str:
+        """What is said when the documents do not answer; near topics only where they are near."""
+        near = [result.chunk.title for result in results if result.similarity >= NEAR_TOPIC]
+        topics = list(dict.fromkeys(near))[:MOST_TOPICS]
+        nearest = f" Near to it they cover: {'; '.join(topics)}." if topics else ""
+        contact = f" You can also ask here: {self._contact}" if self._contact else ""
+        return f"I do not know: the documents do not answer this.{nearest}{contact}"
+
+
+@dataclass
+class _Draft:
+    """An answer as it grows."""
+
+    text: str = ""
+    citations: list[Citation] = field(default_factory=list)
+    supported: list[Chunk] = field(default_factory=list)
+    written: int = 0
+    withheld: int = 0
+    is_quoted: bool = False
+
+
+class _Run:
+    """One question on its way."""
+
+    def __init__(
+        self, assistant: Assistant, question: str, conversation: Conversation, stop: Event, attempt: int
+    ) -> None:
+        self._assistant = assistant
+        self._question = question
+        self._conversation = conversation
+        self._stop = stop
+        self._attempt = attempt
+        self._started = time.monotonic()
+        self._timings = Timings(0.0)
+        self._draft = _Draft()
+        self._units: set[tuple[str, int]] = set()
+
+    def events(self) -> Iterator[AnswerEvent]:
+        assistant = self._assistant
+        kind = small_talk(self._question, assistant.retriever)
+        if kind:
+            self._draft.text = assistant.small_talk(kind)
+            self._clock("first_sentence_ms")
+            yield Sentence(self._draft.text, ())
+            yield self._finished(self._question, (), ())
+            return
+        query, context = rewritten(self._question, self._conversation, assistant.model, assistant.retriever, self._stop)
+        results = tuple(assistant.retriever.search(query, RESULTS, context))
+        self._clock("retrieve_ms")
+        yield Found(query, results)
+        verifier = Verifier(assistant.retriever, query, assistant.judge)
+        verifier.add(results)
+        if verifier.is_relevant:
+            yield from self._answered(query, results, verifier)
+        yield self._finished(query, results, self._suggested(query))
+
+    def _answered(self, query: str, results: Sequence[SearchResult], verifier: Verifier) -> Iterator[Sentence]:
+        """What the model writes, as far as it is supported; else the nearest sentences of the documents."""
+        tried: list[str] = []
+        for lead, sentence in self._pieces(query, results, verifier):
+            if is_not_found(sentence):
+                if not self._draft.text:
+                    return
+                continue
+            spans = verifier.support(sentence)
+            if not spans:
+                tried.append(sentence)
+                self._draft.withheld += 1
+            elif unit := self._unit(lead, sentence, spans):
+                yield from unit
+            elif not self._is_shown(spans):
+                self._draft.written += 1
+                yield self._shown(lead, sentence, [span.citation(0) for span in spans], spans[0].chunk)
+        if tried and not self._draft.text and not self._stop.is_set():
+            self._draft.is_quoted = True
+            for number, span in enumerate(verifier.nearest(MOST_QUOTES, slice(1))):
+                lead = " " if number else f"{QUOTED} "
+                yield self._shown(lead, plain_sentence(span.quote), [span.citation(0)], span.chunk)
+
+    def _pieces(self, query: str, results: Sequence[SearchResult], verifier: Verifier) -> Iterator[tuple[str, str]]:
+        """What the model writes, sentence by sentence, each once, with what stands before it."""
+        others: dict[Chunk, list[str]] = {}
+        for span in verifier.nearest(OTHER_SENTENCES, slice(1, 1 + OTHER_PASSAGES)):
+            others.setdefault(span.chunk, []).append(visible(span.quote))
+        messages = answer_messages(query, self._question, results[0].chunk, others.items())
+        buffer, seen = SentenceBuffer(), set[str]()
+        pieces = (pair for token in self._tokens(messages) for pair in buffer.feed(token.text))
+        for lead, sentence in pieces:
+            if sentence not in seen:
+                yield lead, sentence
+            seen.add(sentence)
+        # what the token limit or a stop cut off is no sentence
+        if not self._stop.is_set() and self._timings.answer_tokens < ANSWER_TOKENS:
+            yield from (pair for pair in buffer.flush() if pair[1] not in seen)
+
+    def _tokens(self, messages: Sequence[object]) -> Iterator[Token]:
+        for token in self._assistant.model.stream(messages, ANSWER_TOKENS, self._stop, self._attempt):  # type: ignore[arg-type]
+            if self._timings.first_token_ms is None:
+                self._clock("first_token_ms")
+                self._timings = replace(
+                    self._timings, prompt_tokens=token.prompt_tokens, reused_tokens=token.reused_tokens
+                )
+            self._timings = replace(self._timings, answer_tokens=self._timings.answer_tokens + 1)
+            yield token
+
+    def _unit(self, lead: str, sentence: str, spans: Sequence[Span]) -> list[Sentence]:
+        """The whole list or code of the document, where the model begins to repeat it; nothing where it does not."""
+        is_code = sentence.startswith(("```", "~~~"))
+        if not (is_code or re.search(r"(?:[-*•]|\d[.)])\s*$", lead) or sentence.startswith("|")):
+            return []
+        chunk, place = spans[0].chunk, spans[0].chunk.offset + spans[0].start
+        with self._assistant.retriever.index.snapshot() as snapshot:
+            document = snapshot.document(chunk.document)
+        if document is None:
+            return []
+        text = document.text
+        found = [(s, e, items) for s, e, items in list_spans(_body(text, document.body_offset)) if s <= place < e]
+        if not found or len(found[0][2]) < FEWEST_ITEMS:
+            return []
+        start, end, items = found[0]
+        if (chunk.document, start) in self._units:
+            return []
+        self._units.add((chunk.document, start))
+        whole = replace(chunk, text=text, start_line=1, end_line=text.count("\n") + 1, offset=0)
+        shown = []
+        is_table = text.startswith("|", start)
+        if is_table:
+            return [self._shown("\n\n", text[start:end] + "\n\n", [cite(whole, start, end, 0)], chunk)]
+        for number, (first, last) in enumerate(items[:MOST_ITEMS]):
+            marker = re.match(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+", text[first:last])
+            begin = first + (marker.end() if marker else 0)
+            before = ("\n\n" if number == 0 else "\n") + (marker.group().lstrip() if marker else "")
+            shown.append(self._shown(before, visible(text[begin:last]), [cite(whole, begin, last, 0)], chunk))
+        if len(items) > MOST_ITEMS:
+            rest = cite(whole, start, end, 0)
+            shown.append(self._shown("\n\n", f"The document lists {len(items)}.", [rest], chunk))
+        return shown
+
+    def _is_shown(self, spans: Sequence[Span]) -> bool:
+        """Whether the evidence stands in a list that has been shown whole."""
+        return any(
+            citation.document == span.chunk.document
+            and citation.offset <= span.chunk.offset + span.start < citation.offset + len(citation.quote)
+            for span in spans
+            for citation in self._draft.citations
+            if self._units
+        )
+
+    def _shown(self, lead: str, sentence: str, evidence: Sequence[Citation], chunk: Chunk) -> Sentence:
+        """Number the citations and add the sentence to the answer."""
+        draft = self._draft
+        citations = [self._numbered(citation) for citation in evidence]
+        marks = "".join(f"[{number}]" for number in sorted({citation.number for citation in citations}))
+        lead = lead.replace("\t", " ") if draft.text else lead.lstrip()
+        gap = "\n" if sentence.startswith(("```", "~~~")) else " "
+        text = f"{lead or ' ' * bool(draft.text)}{_without_marks(sentence).rstrip()}{gap}{marks}"
+        draft.text += text
+        draft.supported.append(chunk)
+        if self._timings.first_sentence_ms is None:
+            self._clock("first_sentence_ms")
+        return Sentence(text, tuple(citations))
+
+    def _numbered(self, citation: Citation) -> Citation:
+        """The citation with the number that it has already, or the next."""
+        for earlier in self._draft.citations:
+            if replace(citation, number=earlier.number) == earlier:
+                return earlier
+        numbered = replace(citation, number=len(self._draft.citations) + 1)
+        self._draft.citations.append(numbered)
+        return numbered
+
+    def _suggested(self, query: str) -> tuple[str, ...]:
+        """Questions to go on with; none for a reader who left."""
+        chunks = set(self._draft.supported)
+        if not chunks or self._stop.is_set():
+            return ()
+        asked = {turn.content for turn in self._conversation} | {self._question}
+        with self._assistant.retriever.index.snapshot() as snapshot:
+            near = snapshot.chunks_of(sorted({chunk.document for chunk in chunks}), MOST_HEADINGS)
+        return next_questions(query, asked, chunks, near, self._assistant.embedder)
+
+    def _finished(self, query: str, results: tuple[SearchResult, ...], suggestions: tuple[str, ...]) -> Finished:
+        self._clock("total_ms")
+        draft = self._draft
+        refused = not draft.text and not self._stop.is_set()
+        return Finished(
+            Answer(
+                question=self._question,
+                query=query,
+                text=self._assistant.refusal(results) if refused else draft.text,
+                refused=refused,
+                citations=tuple(draft.citations),
+                results=results,
+                withheld=draft.withheld,
+                timings=self._timings,
+                suggestions=suggestions,
+                is_quoted=draft.is_quoted,
+            )
+        )
+
+    def _clock(self, name: str) -> None:
+        self._timings = replace(self._timings, **{name: round((time.monotonic() - self._started) * 1000, 1)})
+
+
+def _body(text: str, offset: int) -> str:
+    """``text`` with its front matter blanked out, so that places stay."""
+    return re.sub(r"[^\n]", " ", text[:offset]) + text[offset:]
+
+
+def _without_marks(sentence: str) -> str:
+    """``sentence`` in which nothing looks like a citation: ``[1]`` becomes ``(1)``, but not in code or an index."""
+    parts = re.split(r"(`[^`]*`)", sentence)
+    return "".join(part if part.startswith("`") else _CITED.sub(r"(\1)", part) for part in parts)

@@ -1,0 +1,1 @@
+"""A question → ranked passages, and whether a passage supports a sentence."""

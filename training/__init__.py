@@ -1,0 +1,1 @@
+"""Scripts that fit what the assistant ships."""
