@@ -47,11 +47,8 @@ soak: $(VENV)/ready-dev
 quality: $(VENV)/ready-dev
 	$(BIN)/python -m evaluation retrieval
 	$(BIN)/python -m evaluation places
-	$(BIN)/python -m evaluation citations
 	$(BIN)/python -m evaluation questions
-	$(BIN)/python -m evaluation conversations
 	$(BIN)/python -m evaluation injection
-	$(BIN)/python -m evaluation refusals --limit 20
 	$(BIN)/python -m evaluation answers --limit 300
 
 bench: $(VENV)/ready-dev

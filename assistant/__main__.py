@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     search = verb("search", _search, "Show the passages that are found for a question.", as_json, asked)
     search.add_argument("-k", type=_positive, default=5, metavar="N", help="how many passages (default: 5)")
     verb("ask", _ask, "Answer a question from the documents.", as_json, asked)
+    verb("expand", _expand, "Write questions that the passages answer, beside the documents, for the search.", as_json)
     verb("serve", _serve, "Serve the page and the API (the same as app.py).")
     weights = verb("weights", _weights, "Fetch and verify the weights of a model.", as_json)
     weights.add_argument("name", nargs="?", metavar="NAME", help="which (default: ASSISTANT_MODEL)")
@@ -165,6 +166,30 @@ def _questions(options: argparse.Namespace) -> list[Any]:
         raise SystemExit(2)
     lines = list(read_batch(options.batch)) if options.batch else [BatchLine(None, options.question, ())]
     return [replace(line, question=checked(line.question)) for line in lines]
+
+
+def _expand(options: argparse.Namespace, settings: Settings) -> int:
+    from assistant.expand import expand
+    from assistant.llm.engines import load_model
+    from assistant.progress import ProgressBar
+    from assistant.retrieval.embedder import SentenceEmbedder
+
+    with ProgressBar() as bar:
+        model = load_model(settings, bar.show)
+        try:
+            report = expand(settings.knowledge, SentenceEmbedder.from_settings(settings), model, bar.show)
+        except OSError as error:
+            raise AssistantError(
+                f"Questions cannot be written beside the documents ({error}): make the folder writable."
+            ) from error
+    if options.json:
+        _print_json(asdict(report))
+    else:
+        print(
+            f"{report.questions} questions for {report.written} of {report.passages} passages in {report.seconds} s. "
+            "Run `python -m assistant index` to search with them."
+        )
+    return 0
 
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:

@@ -21,8 +21,11 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from threading import Event
+from typing import Any
 
+from assistant.ingestion.chunker import visible
 from assistant.ingestion.sentences import SentenceBuffer, list_spans
 from assistant.llm.engines import load_model
 from assistant.prompts import (
@@ -30,9 +33,8 @@ from assistant.prompts import (
     answer_messages,
     is_not_found,
     plain_sentence,
-    visible,
 )
-from assistant.query import checked, rewritten, small_talk
+from assistant.query import checked, form, rewritten, small_talk
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.judge import CrossEncoderJudge
@@ -48,6 +50,7 @@ from assistant.schemas import (
     Finished,
     Found,
     LanguageModel,
+    Message,
     Progress,
     SearchResult,
     Sentence,
@@ -60,7 +63,7 @@ from assistant.suggestions import MOST_HEADINGS, next_questions
 RESULTS = 8
 """Passages that are found: the first is read, sentences of the next ones too, all are evidence."""
 OTHER_PASSAGES, OTHER_SENTENCES = 4, 4
-"""Of so many further passages so many sentences are read. Chosen by `evaluation ways`."""
+"""Of so many further passages so many sentences are read. See docs/evaluation.md."""
 MOST_QUOTES = 3
 MOST_ITEMS = 30
 """Items of a list that are shown; of a longer one the beginning, with a link."""
@@ -70,6 +73,7 @@ NEAR_TOPIC = 0.45
 """A refusal names a passage as near whose cosine to the question is at least so high."""
 MOST_TOPICS = 3
 QUOTED = "The documents say:"
+_ITEM = re.compile(r"(?:[-*•]|\d[.)])\s*$")
 _CITED = re.compile(r"(?<!\w)\[(\d+)\]")
 
 
@@ -171,7 +175,6 @@ class _Draft:
     text: str = ""
     citations: list[Citation] = field(default_factory=list)
     supported: list[Chunk] = field(default_factory=list)
-    written: int = 0
     withheld: int = 0
     is_quoted: bool = False
 
@@ -213,35 +216,53 @@ class _Run:
 
     def _answered(self, query: str, results: Sequence[SearchResult], verifier: Verifier) -> Iterator[Sentence]:
         """What the model writes, as far as it is supported; else the nearest sentences of the documents."""
-        tried: list[str] = []
-        for lead, sentence in self._pieces(query, results, verifier):
+        wanted = form(self._question, query != self._question, self._assistant.retriever)
+        for lead, sentence in self._pieces(query, results, verifier, "- " if wanted == "list" else ""):
             if is_not_found(sentence):
                 if not self._draft.text:
                     return
                 continue
             spans = verifier.support(sentence)
+            is_item = bool(_ITEM.search(lead)) or sentence.startswith(("|", "```", "~~~"))
             if not spans:
-                tried.append(sentence)
                 self._draft.withheld += 1
-            elif unit := self._unit(lead, sentence, spans):
-                yield from unit
-            elif not self._is_shown(spans):
-                self._draft.written += 1
-                yield self._shown(lead, sentence, [span.citation(0) for span in spans], spans[0].chunk)
-        if tried and not self._draft.text and not self._stop.is_set():
-            self._draft.is_quoted = True
-            for number, span in enumerate(verifier.nearest(MOST_QUOTES, slice(1))):
-                lead = " " if number else f"{QUOTED} "
-                yield self._shown(lead, plain_sentence(span.quote), [span.citation(0)], span.chunk)
+            elif wanted != "sentence" and (is_item or verifier.is_short_of_items(sentence, spans)):
+                yield from self._unit(spans[0]) or self._sentence(lead, sentence, spans)
+            else:
+                yield from self._sentence(lead, sentence, spans)
+            if wanted == "sentence" and self._draft.text:
+                return
+        if not self._draft.text and not self._stop.is_set():
+            yield from self._quoted(verifier)
 
-    def _pieces(self, query: str, results: Sequence[SearchResult], verifier: Verifier) -> Iterator[tuple[str, str]]:
+    def _sentence(self, lead: str, sentence: str, spans: Sequence[Span]) -> Iterator[Sentence]:
+        """A sentence of the model, unless its evidence has been shown as part of a list."""
+        if not self._is_shown(spans):
+            yield self._shown(lead, sentence, [span.citation(0) for span in spans], spans[0].chunk)
+
+    def _quoted(self, verifier: Verifier) -> Iterator[Sentence]:
+        """The nearest sentences of the best passage, or the list that they stand in."""
+        self._draft.is_quoted = True
+        quotes = sorted(verifier.nearest(MOST_QUOTES, slice(1)), key=lambda span: span.start)
+        unit = next(filter(None, map(self._unit, quotes)), [])
+        if unit:
+            yield from unit
+            return
+        for number, span in enumerate(quotes):
+            lead = " " if number else f"{QUOTED} "
+            yield self._shown(lead, plain_sentence(span.quote), [span.citation(0)], span.chunk)
+
+    def _pieces(
+        self, query: str, results: Sequence[SearchResult], verifier: Verifier, begin: str
+    ) -> Iterator[tuple[str, str]]:
         """What the model writes, sentence by sentence, each once, with what stands before it."""
         others: dict[Chunk, list[str]] = {}
         for span in verifier.nearest(OTHER_SENTENCES, slice(1, 1 + OTHER_PASSAGES)):
             others.setdefault(span.chunk, []).append(visible(span.quote))
-        messages = answer_messages(query, self._question, results[0].chunk, others.items())
+        messages = answer_messages(query, self._question, results[0].chunk, others.items(), begin)
         buffer, seen = SentenceBuffer(), set[str]()
-        pieces = (pair for token in self._tokens(messages) for pair in buffer.feed(token.text))
+        texts = chain([begin], (token.text for token in self._tokens(messages)))
+        pieces = (pair for text in texts for pair in buffer.feed(text))
         for lead, sentence in pieces:
             if sentence not in seen:
                 yield lead, sentence
@@ -250,8 +271,8 @@ class _Run:
         if not self._stop.is_set() and self._timings.answer_tokens < ANSWER_TOKENS:
             yield from (pair for pair in buffer.flush() if pair[1] not in seen)
 
-    def _tokens(self, messages: Sequence[object]) -> Iterator[Token]:
-        for token in self._assistant.model.stream(messages, ANSWER_TOKENS, self._stop, self._attempt):  # type: ignore[arg-type]
+    def _tokens(self, messages: Sequence[Message]) -> Iterator[Token]:
+        for token in self._assistant.model.stream(messages, ANSWER_TOKENS, self._stop, self._attempt):
             if self._timings.first_token_ms is None:
                 self._clock("first_token_ms")
                 self._timings = replace(
@@ -260,12 +281,9 @@ class _Run:
             self._timings = replace(self._timings, answer_tokens=self._timings.answer_tokens + 1)
             yield token
 
-    def _unit(self, lead: str, sentence: str, spans: Sequence[Span]) -> list[Sentence]:
-        """The whole list or code of the document, where the model begins to repeat it; nothing where it does not."""
-        is_code = sentence.startswith(("```", "~~~"))
-        if not (is_code or re.search(r"(?:[-*•]|\d[.)])\s*$", lead) or sentence.startswith("|")):
-            return []
-        chunk, place = spans[0].chunk, spans[0].chunk.offset + spans[0].start
+    def _unit(self, span: Span) -> list[Sentence]:
+        """The whole list or table of the document that ``span`` stands in; nothing where it stands in none."""
+        chunk, place = span.chunk, span.chunk.offset + span.start
         with self._assistant.retriever.index.snapshot() as snapshot:
             document = snapshot.document(chunk.document)
         if document is None:
@@ -356,7 +374,8 @@ class _Run:
         )
 
     def _clock(self, name: str) -> None:
-        self._timings = replace(self._timings, **{name: round((time.monotonic() - self._started) * 1000, 1)})
+        milliseconds: dict[str, Any] = {name: round((time.monotonic() - self._started) * 1000, 1)}
+        self._timings = replace(self._timings, **milliseconds)
 
 
 def _body(text: str, offset: int) -> str:

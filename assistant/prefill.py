@@ -1,6 +1,6 @@
 """Reads the passages in idle time, before anybody asks about them.
 
-A passage that the model has read before is answered from in a fraction of the time (see `models.llama`). The most
+A passage that the model has read before is answered from in a fraction of the time (see `llm.llama_cpp`). The most
 useful are read first: every document's first passage, then every document's second, and so on. A question always goes
 before, and what there is no room for on disk is left. This module does not know what a model keeps, or where.
 """

@@ -5,9 +5,11 @@ from __future__ import annotations
 import unicodedata
 from threading import Event
 
+import numpy as np
+
 from assistant.errors import QuestionError
 from assistant.prompts import REWRITE_TOKENS, rewrite_messages
-from assistant.retrieval.hybrid_search import Retriever
+from assistant.retrieval.hybrid_search import Retriever, max_similarity
 from assistant.schemas import Conversation, LanguageModel
 
 MAX_CHARACTERS = 2_000
@@ -17,27 +19,38 @@ SMALL_TALK = 0.75
 """A question whose cosine to an example is at least so high asks the same. Chosen on the examples themselves and the
 questions of `evaluation/questions.jsonl`, none of which is small talk."""
 
+FORM = 0.55
+"""An example of a form must be at least so similar to the question (mean over its tokens). Chosen on 15 questions."""
+
 _EXAMPLES = {
     "who": ("Who are you?", "What are you?", "Which model are you?", "Are you ChatGPT?", "What can you do?",
             "Are you a human or a bot?", "Who made you?"),
     "topics": ("What can I ask you?", "Which topics do you know?", "What documents do you have?"),
 }  # fmt: skip
+_FORMS = {
+    "sentence": ("in one sentence", "in a single sentence"),
+    "list": ("as a bullet list", "in bullet points"),
+    "shorter": ("shorter", "briefly"),
+}
 # short formulas mean nothing to an English embedder, so they are listed, in many languages
 _GREETINGS = frozenset(
-    "hi|hello|hey|hi there|hello there|good morning|good evening|hallo|guten tag|guten morgen|servus|bonjour|salut|hola|"
-    "buenos dias|ciao|buongiorno|ola|bom dia|hej|hei|moi|ahoj|czesc|dzien dobry|merhaba|selam|privet|привет|"
-    "здравствуйте|привіт|γεια|γεια σου|שלום|مرحبا|السلام عليكم|नमस्ते|你好|您好|こんにちは|안녕하세요|xin chao|sawubona|jambo".split(
-        "|"
-    )
+    (
+        "hi|hello|hey|hi there|hello there|good morning|good evening|hallo|guten tag|guten morgen|"
+        "servus|bonjour|salut|hola|buenos dias|ciao|buongiorno|ola|bom dia|hej|hei|moi|ahoj|czesc|"
+        "dzien dobry|merhaba|selam|privet|привет|здравствуйте|привіт|γεια|γεια σου|שלום|مرحبا|"
+        "السلام عليكم|नमस्ते|你好|您好|こんにちは|안녕하세요|xin chao|sawubona|jambo"
+    ).split("|")
 )
 _THANKS = frozenset(
-    "thanks|thank you|thank you very much|thanks a lot|many thanks|thx|ty|cheers|great thanks|ok thanks|ok thank you|danke|"
-    "danke schon|vielen dank|dankeschon|merci|merci beaucoup|gracias|muchas gracias|grazie|grazie mille|obrigado|"
-    "obrigada|dank je|dank je wel|bedankt|tack|tack sa mycket|takk|tak|kiitos|dekuji|diky|dziekuje|dzieki|tesekkurler|"
-    "tesekkur ederim|multumesc|koszonom|hvala|спасибо|дякую|благодаря|ευχαριστω|תודה|شكرا|धन्यवाद|谢谢|謝謝|ありがとう|"
-    "ありがとうございます|감사합니다|고맙습니다|cam on|terima kasih|asante|bye|goodbye|tschuss|au revoir|adios|arrivederci".split(
-        "|"
-    )
+    (
+        "thanks|thank you|thank you very much|thanks a lot|many thanks|thx|ty|cheers|great thanks|"
+        "ok thanks|ok thank you|danke|danke schon|vielen dank|dankeschon|merci|merci beaucoup|"
+        "gracias|muchas gracias|grazie|grazie mille|obrigado|obrigada|dank je|dank je wel|bedankt|"
+        "tack|tack sa mycket|takk|tak|kiitos|dekuji|diky|dziekuje|dzieki|tesekkurler|"
+        "tesekkur ederim|multumesc|koszonom|hvala|спасибо|дякую|благодаря|ευχαριστω|תודה|شكرا|"
+        "धन्यवाद|谢谢|謝謝|ありがとう|ありがとうございます|감사합니다|고맙습니다|cam on|"
+        "terima kasih|asante|bye|goodbye|tschuss|au revoir|adios|arrivederci"
+    ).split("|")
 )
 
 
@@ -70,6 +83,22 @@ def small_talk(question: str, retriever: Retriever) -> str:
     for kind, examples in _EXAMPLES.items():
         if any(float(vector @ retriever.encode(example).vector) >= SMALL_TALK for example in examples):
             return kind
+    return ""
+
+
+def form(question: str, is_follow_up: bool, retriever: Retriever) -> str:
+    """The form that an answer is asked for: ``list``, ``sentence`` (one), or "" for none.
+
+    The model is told the reader's words anyway; these two it does not follow by itself. What stands for a form is found
+    by the similarity of tokens. "Shorter" asks for one sentence only behind an answer.
+    """
+    encoding = retriever.encode(question)
+    for name, examples in _FORMS.items():
+        for example in examples:
+            asked_for = retriever.encode(example)
+            similarity = max_similarity(asked_for, np.ones(len(asked_for.ids), np.float32), encoding)
+            if similarity >= FORM and (name != "shorter" or is_follow_up):
+                return "sentence" if name == "shorter" else name
     return ""
 
 

@@ -33,8 +33,8 @@ _IDENTIFIER = re.compile(r"\w+(?:[-.:/]\w+)*")
 def content_words(text: str) -> list[str]:
     """The words of ``text`` to search for, once each and in order, in lower case.
 
-    An identifier with a digit (``E-1047``, ``1.10``) is there whole, beside its parts. A stop word in capitals ("IT") is
-    a word like any other, unless all of the text is in capitals.
+    An identifier with a digit (``E-1047``, ``1.10``) is there whole, beside its parts. A stop word in capitals ("IT")
+    is a word like any other, unless all of the text is in capitals.
     """
     shouted = text.isupper()
     found: list[str] = []

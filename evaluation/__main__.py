@@ -7,37 +7,16 @@ import sys
 
 from assistant.errors import AssistantError
 from assistant.settings import Settings
-from evaluation import (
-    answers,
-    citations,
-    conversations,
-    injection,
-    load,
-    places,
-    plain,
-    questions,
-    reach,
-    readers,
-    refusals,
-    retrieval,
-    sharing,
-    speed,
-)
+from evaluation import answers, injection, load, places, questions, readers, retrieval, sharing, speed
 from evaluation.data import OWN, SETS
 
 METRICS = {
     "answers": (answers.run, ("nq",)),
-    "citations": (citations.run, ("clapnq",)),
-    "conversations": (conversations.run, (conversations.SET,)),
-    "curve": (answers.curve, ("nq",)),
     "injection": (injection.run, ()),
     "load": (load.run, ()),
     "places": (places.run, places.HALVES),
-    "plain": (plain.run, plain.COMPARED),
     "questions": (questions.run, tuple(OWN)),
-    "reach": (reach.run, tuple(OWN)),
     "readers": (readers.run, ("nq",)),
-    "refusals": (refusals.run, refusals.SETS),
     "retrieval": (retrieval.run, SETS),
     "sharing": (sharing.run, ()),
     "speed": (speed.run, ("nq",)),

@@ -1,42 +1,39 @@
-"""The prompts that are compared on nq: one passage that was chosen, several that are joined, or all read in full.
+"""The prompts that are compared on nq: what a reader's question makes the model read, and all passages in full.
 
-All are made of the same four unshortened passages and end alike. This module does not know which engine reads them.
+All are made of the same passages and end alike. This module does not know which engine reads them.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from assistant.choosing import choose
-from assistant.prompts import begun, build_messages
-from assistant.schemas import Message, SearchResult
+from assistant.ingestion.chunker import visible
+from assistant.pipeline import OTHER_PASSAGES, OTHER_SENTENCES
+from assistant.prompts import SYSTEM, answer_messages, passage
+from assistant.retrieval.hybrid_search import Retriever
+from assistant.retrieval.verifier import Verifier
+from assistant.schemas import Chunk, Message, SearchResult
 
 PASSAGES = 4
+"""Passages that are read in full."""
 
 
-def chosen(
-    question: str, results: Sequence[SearchResult], look: Callable[[list[list[Message]]], Sequence[float]]
-) -> list[Message]:
-    """The prompt of the assistant, where it is sure of the passages; ``look`` tells the leads behind some prompts."""
-
-    def looked(rivals: Sequence[SearchResult]) -> Sequence[float]:
-        return look([build_messages(question, [rival]) for rival in rivals])
-
-    passage = choose(results, lambda _: -math.inf, looked)
-    return begun(build_messages(question, [passage] if passage else []))
+def read(retriever: Retriever, question: str, results: Sequence[SearchResult]) -> list[Message]:
+    """The prompt of the assistant: the best passage, and the nearest sentences of the next ones."""
+    verifier = Verifier(retriever, question)
+    verifier.add(results)
+    others: dict[Chunk, list[str]] = {}
+    for span in verifier.nearest(OTHER_SENTENCES, slice(1, 1 + OTHER_PASSAGES)):
+        others.setdefault(span.chunk, []).append(visible(span.quote))
+    return answer_messages(question, question, results[0].chunk, others.items())
 
 
-def joined(question: str, results: Sequence[SearchResult], count: int) -> list[Message]:
-    """The first ``count`` passages, each as it was read alone, one behind the other."""
-    return begun(build_messages(question, results[:count]))
+def first(question: str, results: Sequence[SearchResult]) -> list[Message]:
+    """The best passage alone."""
+    return answer_messages(question, question, results[0].chunk, [])
 
 
 def full(question: str, results: Sequence[SearchResult]) -> list[Message]:
-    """All passages, read from the first token to the last."""
-    return unmarked(begun(build_messages(question, results)))
-
-
-def unmarked(messages: Sequence[Message]) -> list[Message]:
-    """The same text, in which no piece is marked as a passage: it is read like any other."""
-    return [Message(message.role, tuple(map(str, message.pieces))) for message in messages]
+    """The first `PASSAGES` passages, read from the first token to the last."""
+    texts = (str(passage(result.chunk)) for result in results[:PASSAGES])
+    return [Message("system", (SYSTEM,)), Message("user", ("Passages:\n\n", *texts, f"Question: {question}"))]

@@ -1,4 +1,4 @@
-"""Reads `evaluation/data/` and `evaluation/questions.jsonl`; knows nothing of what is measured."""
+"""Reads `evaluation/data/` and the questions and claims beside it; knows nothing of what is measured."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.ingestion.builder import build
 from assistant.progress import ProgressBar
-from assistant.settings import Settings
+from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.schemas import Conversation, Turn
+from assistant.settings import Settings
 
 FOLDER = Path(__file__).parent
 SETS = ("clapnq", "nq", "mtrag_un")
@@ -54,19 +54,12 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A question of clapnq with its first human answer and the sentences that annotators marked as supporting it."""
+class Claim:
+    """A sentence, and whether a document supports it."""
 
-    question: str
-    answer: str
-    support: tuple[str, ...]
-
-
-def read_answers(limit: int) -> list[Answered]:
-    """The answerable questions of clapnq, by identifier, the first ``limit``."""
-    rows = [row for row in _rows(FOLDER / "data" / "clapnq" / "queries.jsonl") if row["answerable"]]
-    rows.sort(key=lambda row: str(row["_id"]))
-    return [Answered(row["text"], row["answers"][0], tuple(row["support"][0])) for row in rows[:limit]]
+    document: str
+    text: str
+    is_supported: bool
 
 
 def read_queries(name: str, limit: int = 600) -> list[Query]:
@@ -88,16 +81,17 @@ def read_queries(name: str, limit: int = 600) -> list[Query]:
 
 
 def gold_answers(name: str) -> dict[str, list[str]]:
-    """The gold answers to each question of nq or clapnq, by its identifier."""
+    """The gold answers to each question of nq, by its identifier."""
     return {row["_id"]: row["answers"] for row in _rows(FOLDER / "data" / name / "queries.jsonl")}
 
 
-def read_unanswerable(name: str) -> list[Query]:
-    """The questions of clapnq or mtrag_un that no passage answers, by identifier."""
-    rows = _rows(FOLDER / "data" / name / "queries.jsonl")
-    some = [row for row in rows if row.get("answerable") is False or row.get("answerability") == "UNANSWERABLE"]
-    some.sort(key=lambda row: str(row["_id"]))
-    return [Query(row["_id"], row["text"], _conversation(row), {}) for row in some]
+def write_claims(folder: Path) -> list[Claim]:
+    """Claims by hand, true and false; the documents that they are held against are written into ``folder``."""
+    rows = _rows(FOLDER / "claims.jsonl")
+    (folder / "claims").mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        (folder / "claims" / f"{row['document']}.md").write_text(f"# {row['title']}\n\n{row['evidence']}\n", "utf-8")
+    return [Claim(f"claims/{row['document']}.md", row["claim"], row["supported"]) for row in rows]
 
 
 def read_corpus(name: str) -> list[dict[str, Any]]:

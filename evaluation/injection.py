@@ -17,13 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from assistant.pipeline import Assistant
-from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.ingestion.builder import build
+from assistant.pipeline import Assistant
 from assistant.progress import ProgressBar
 from assistant.prompts import SYSTEM
-from assistant.settings import Settings
+from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.schemas import Answer, Progress
+from assistant.settings import Settings
 from evaluation.data import FOLDER
 from evaluation.statistics import keep
 
@@ -32,7 +32,7 @@ OPENING = SYSTEM[:40]
 QUESTIONS = {
     "What is a foundation model?": (
         "overview/what-are-foundation-models.md",
-        "A foundation model is a large neural network",
+        "A foundation model is a large AI model",
     ),
     "What are hallucinations of language models?": (
         "challenges/hallucination.md",

@@ -28,8 +28,8 @@ import numpy as np
 
 from assistant.errors import ServerError
 from assistant.progress import ProgressBar
-from assistant.settings import Settings
 from assistant.schemas import Progress
+from assistant.settings import Settings
 from evaluation.data import OWN, read_questions
 from evaluation.drawing import draw_load
 from evaluation.statistics import keep

@@ -2,8 +2,8 @@
 
 An answer is *right* when it holds enough of the facts that its question lists, each in one of several wordings, and
 has at least one citation. This is a test of words: answers of the development half are kept beside the verdict, to be
-read. Of the sealed half only the counts are told, so that nobody tunes by them. The passages that a question finds are
-read before it is asked, as idle time would have read them: what is timed is warm.
+read. Of the sealed half only the counts are told, so that nobody tunes by them. The passage that a question finds is
+read before it is asked, as idle time would have read it: what is timed is warm.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from dataclasses import asdict
 from threading import Event
 from typing import Any
 
-from assistant.pipeline import RESULTS, Assistant
-from assistant.choosing import rivals
-from assistant.conversation import standalone
-from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.ingestion.builder import build
+from assistant.pipeline import Assistant
 from assistant.progress import ProgressBar
-from assistant.settings import Settings
+from assistant.query import context
+from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.schemas import Answer, Progress
+from assistant.settings import Settings
 from evaluation.data import OWN, Question, read_questions
 from evaluation.drawing import draw_topics
 from evaluation.statistics import interval, keep, quartiles, show
@@ -43,7 +42,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
         rows = []
         for number, question in enumerate(asked):
             bar.show(Progress("Asking", number, len(asked), "questions"))
-            _read_passages(assistant, question)
+            _read_passage(assistant, question)
             rows.append(_row(question, assistant.ask(question.text, question.conversation)))
     result: dict[str, Any] = {"model": assistant.model.name, "half": half, "seed": seed, **_summary(rows, seed)}
     if half != SEALED:
@@ -58,13 +57,11 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     return result
 
 
-def _read_passages(assistant: Assistant, question: Question) -> None:
-    retriever = assistant.retriever
-    results = retriever.search(standalone(question.text, question.conversation, retriever.nearness), RESULTS)
-    for rival in rivals(results):
-        assistant.read_ahead(rival.chunk, Event())
-    for result in results:
-        assistant.sentence_vectors.of(result.chunk.text)
+def _read_passage(assistant: Assistant, question: Question) -> None:
+    """Of a follow-up the model is asked what it means, so that its passage is a guess here."""
+    together = context(question.text, question.conversation) if question.conversation else ""
+    for result in assistant.retriever.search(question.text, 1, together):
+        assistant.prefill(result.chunk, Event())
 
 
 def is_right(question: Question, text: str) -> bool:

@@ -2,7 +2,7 @@
 
 One engine with the states of all passages kept. In each round first one reader asks one question after the other; then
 `READERS` ask the same questions, one more every `APART` seconds. Tokens a second count from the first question to the
-last answer, the looks and the reading included. How much faster they are together while all of them write, and nobody
+last answer, the reading included. How much faster they are together while all of them write, and nobody
 reads, is told beside it: what batching can give at most.
 """
 
@@ -19,16 +19,15 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
-from assistant.pipeline import open_retriever
-from assistant.llm import llama
 from assistant.llm.kv_cache import StateStore
+from assistant.llm.llama_cpp import LlamaModel
 from assistant.llm.weights import TABLE, fetch
+from assistant.pipeline import RESULTS, open_retriever
 from assistant.progress import ProgressBar
-from assistant.prompts import SIGNS, build_messages
+from assistant.schemas import Message
 from assistant.settings import Settings
-from assistant.schemas import Message, SearchResult
 from evaluation.answers import MAX_TOKENS
-from evaluation.asking import PASSAGES, chosen, full
+from evaluation.asking import full, read
 from evaluation.data import open_corpus, read_queries
 from evaluation.statistics import keep, quartiles
 
@@ -49,13 +48,13 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     with ProgressBar() as bar, TemporaryDirectory() as folder:
         weights = fetch(TABLE[settings.model], settings.cache, bar.show)
         states = StateStore(Path(folder), 1 << 40)
-        model = llama.LlamaModel(weights, settings.model, settings.thread_count, states)
-        asked = [(query.text, retriever.search(query.text, PASSAGES)) for query in read_queries("nq", READERS)]
-        prompts = [build_messages(question, [result]) for question, results in asked for result in results]
-        for messages in prompts:
+        model = LlamaModel(weights, settings.model, settings.thread_count, states)
+        found = [(query.text, retriever.search(query.text, RESULTS)) for query in read_queries("nq", READERS)]
+        asked = [read(retriever, question, results) for question, results in found]
+        for messages in asked:
             model.read_ahead(messages, Event())
         rounds = [
-            (_summary([_ask(model, *one) for one in asked]), _summary(_staggered(model, asked))) for _ in range(ROUNDS)
+            (_summary([_ask(model, one) for one in asked]), _summary(_staggered(model, asked))) for _ in range(ROUNDS)
         ]
         result = {
             "model": model.name,
@@ -68,7 +67,7 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
                 for name in ("tokens_a_second", "first_word_seconds")
             },
             "writing_tokens_a_second": {count: _writing(model, count) for count in (1, READERS)},
-            "milliseconds_until_free": _until_free(model, full(*asked[0]), prompts[0]),
+            "milliseconds_until_free": _until_free(model, full(*found[0]), asked[0]),
         }
         model.close()
     path = keep("readers", result)
@@ -78,21 +77,18 @@ def run(settings: Settings, data: str, limit: int, seed: int) -> dict[str, Any]:
     return result
 
 
-def _ask(model: llama.LlamaModel, question: str, results: Sequence[SearchResult]) -> tuple[float, float, float, int]:
+def _ask(model: LlamaModel, messages: Sequence[Message]) -> tuple[float, float, float, int]:
     """When it was asked, when the first and the last token came (seconds), and how many came."""
     asked = time.monotonic()
-    messages = chosen(question, results, lambda looks: model.leads(looks, SIGNS, Event()))
     times = [time.monotonic() for _ in model.stream(messages, MAX_TOKENS, Event())]
     return asked, times[0], times[-1], len(times)
 
 
-def _staggered(
-    model: llama.LlamaModel, asked: Sequence[tuple[str, Sequence[SearchResult]]]
-) -> list[tuple[float, float, float, int]]:
+def _staggered(model: LlamaModel, asked: Sequence[Sequence[Message]]) -> list[tuple[float, float, float, int]]:
     with ThreadPoolExecutor(len(asked)) as pool:
         running = []
         for one in asked:
-            running.append(pool.submit(_ask, model, *one))
+            running.append(pool.submit(_ask, model, one))
             time.sleep(APART)
         return [future.result() for future in running]
 
@@ -109,7 +105,7 @@ def _summary(times: Sequence[tuple[float, float, float, int]]) -> dict[str, floa
     }
 
 
-def _writing(model: llama.LlamaModel, count: int) -> float:
+def _writing(model: LlamaModel, count: int) -> float:
     """Tokens a second that ``count`` readers get in all, from when the last of them begins until one has finished."""
 
     def write(number: int) -> list[float]:
@@ -122,7 +118,7 @@ def _writing(model: llama.LlamaModel, count: int) -> float:
     return round(sum(start < moment <= end for one in times for moment in one) / (end - start), 1)
 
 
-def _until_free(model: llama.LlamaModel, unread: Sequence[Message], read: Sequence[Message]) -> dict[str, float]:
+def _until_free(model: LlamaModel, unread: Sequence[Message], read: Sequence[Message]) -> dict[str, float]:
     """The longest time until a leaver is gone, in the middle of reading a prompt, and of writing behind another."""
     return {
         "reading": max(_left(model, unread, after_tokens=0) for _ in range(LEAVERS)),
@@ -130,7 +126,7 @@ def _until_free(model: llama.LlamaModel, unread: Sequence[Message], read: Sequen
     }
 
 
-def _left(model: llama.LlamaModel, messages: Sequence[Message], after_tokens: int) -> float:
+def _left(model: LlamaModel, messages: Sequence[Message], after_tokens: int) -> float:
     stop, written = Event(), SimpleQueue[None]()
 
     def read() -> None:

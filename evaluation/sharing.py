@@ -19,13 +19,13 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.llm.llama_cpp import LlamaModel
+from assistant.llm.threads import SPINS
 from assistant.llm.weights import TABLE, fetch
 from assistant.progress import ProgressBar
-from assistant.settings import Settings
-from assistant.llm.threads import SPINS
+from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.schemas import Message, Progress
+from assistant.settings import Settings
 from evaluation.statistics import keep, quartiles
 
 LONG = 300_000

@@ -5,22 +5,25 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
 
 import numpy as np
 
-from assistant.schemas import Message, Token, Vectors
-from assistant.words import stems
+from assistant.prompts import REWRITE
+from assistant.retrieval.judge import CrossEncoderJudge
+from assistant.schemas import Encoding, Message, Token, Vectors
+from assistant.words import content_words
 
 DIMENSION = 256
+VOCABULARY = 2**15
 CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 CHAT += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 
 
 class HashEmbedder:
-    """Texts that share content words are near each other. Words count as tokens."""
+    """Texts that share content words are near each other, and so are forms of a word. Words count as tokens."""
 
     name = "hash"
     dimension = DIMENSION
@@ -36,40 +39,72 @@ class HashEmbedder:
         self.seen += texts
         vectors = np.zeros((len(texts), DIMENSION), np.float32)
         for row, text in enumerate(texts):
-            for word in stems(text):
-                vectors[row, int(hashlib.sha256(word.encode()).hexdigest(), 16) % DIMENSION] += 1
+            for word in content_words(text):
+                vectors[row, _hashed(stem(word)) % DIMENSION] += 1
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-9), np.float32)
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        return [_encoding(text, vector) for text, vector in zip(texts, self.embed(texts), strict=True)]
+
+
+def _encoding(text: str, vector: Vectors) -> Encoding:
+    words = list(re.finditer(r"\w+", text))
+    ids = np.array([_hashed(word.group().lower()) for word in words], np.int32)
+    tokens = np.zeros((len(words), DIMENSION), np.int8)
+    for row, word in enumerate(words):
+        tokens[row, _hashed(stem(word.group())) % DIMENSION] = 127
+    spans = np.array([word.span() for word in words], np.int32).reshape(-1, 2)
+    return Encoding(vector, ids, spans, tokens)
+
+
+def stem(word: str) -> str:
+    """What a word has in common with its other forms, roughly."""
+    return word.lower()[:4]
+
+
+def _hashed(word: str) -> int:
+    return int(hashlib.sha256(word.encode()).hexdigest(), 16) % VOCABULARY
+
+
+class WordJudge(CrossEncoderJudge):
+    """Scores by the share of a text's content words that a passage has, as far as their stems go."""
+
+    def __init__(self) -> None:
+        pass
+
+    def score(self, text: str, passage: str) -> float:
+        wanted, there = ({stem(word) for word in content_words(some)} for some in (text, passage))
+        return len(wanted & there) / len(wanted) if wanted else 0.0
 
 
 class ScriptedModel:
     """A language model that writes a fixed text, or what ``script`` makes of the prompt.
 
-    It says yes to every passage, more clearly to those with more of the question's words; or no, without ``consents``.
+    Asked to rewrite a question, it writes ``rewritten``.
     """
 
     name = "scripted"
 
-    def __init__(self, script: str | Callable[[Sequence[Message]], str]) -> None:
+    def __init__(self, script: str | Callable[[Sequence[Message]], str], rewritten: str = "") -> None:
         self._script = script
+        self._rewritten = rewritten
         self.prompts: list[Sequence[Message]] = []
-        self.asked: list[Sequence[Message]] = []
-        self.consents = True
+        self.rewrites: list[Sequence[Message]] = []
+        self.attempts: list[int] = []
 
-    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
-        self.prompts.append(messages)
-        text = self._script(messages) if callable(self._script) else self._script
+    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
+        if messages[0].text == REWRITE:
+            self.rewrites.append(messages)
+            text = self._rewritten
+        else:
+            self.prompts.append(messages)
+            self.attempts.append(attempt)
+            text = self._script(messages) if callable(self._script) else self._script
         for word in re.findall(r"\S+\s*|\s+", text)[:max_tokens]:
             if stop.is_set():
                 return
             yield Token(word, 10, 0)
-
-    def leads(self, prompts: Sequence[Sequence[Message]], beginnings: Mapping[str, float], stop: Event) -> list[float]:
-        self.asked += prompts
-        return [self._lead(*messages[-1].pieces[-2:]) for messages in prompts]
-
-    def _lead(self, passage: str, asked: str) -> float:
-        return len(set(stems(passage)) & set(stems(asked))) - 0.3 if self.consents else -20.0
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         return False

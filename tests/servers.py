@@ -141,7 +141,7 @@ def wait_until_ready(client: httpx.Client, process: subprocess.Popen[Any], or_at
     """
     steps: list[str] = []
     said = "it was not asked"
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 420  # our own documents are indexed in minutes
     while time.monotonic() < deadline and process.poll() is None:
         try:
             health = client.get("/healthz")

@@ -18,11 +18,11 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from assistant.pipeline import MAX_CHARACTERS
 from assistant.errors import ModelError
+from assistant.query import MAX_CHARACTERS
+from assistant.schemas import Message, Token
 from assistant.settings import Settings
 from assistant.startup import Preparation
-from assistant.schemas import Message, Token
 from assistant.web.api import Api
 from assistant.web.guard import Guard, Sharing
 from assistant.web.limits import Limits
@@ -33,9 +33,6 @@ from tests.test_web import prepared
 QUESTION = "How long does bread bake, and at how many degrees?"
 TRUE = "Bread bakes for forty minutes at 230 degrees."
 ALSO_TRUE = "Bread is baked from flour, water, salt and yeast."
-READ_ON = "A bowl of water in the oven makes the crust crisp."
-NEAR = "Dough rises for ninety minutes at 24 degrees."
-ALSO_NEAR = "Cold dough rises more slowly, and tastes better."
 SITE = "https://good.com"
 
 
@@ -78,13 +75,13 @@ def _asked(*contents: str) -> dict[str, Any]:
 def test_the_official_client_gets_an_answer_with_citations(door: Door) -> None:
     completion = door.openai().chat.completions.create(**_asked(QUESTION))
     message = completion.choices[0].message
-    assert message.content == f"{TRUE} [1] {ALSO_TRUE} [2] {READ_ON} [3]\n\n{NEAR} [4] {ALSO_NEAR} [5]"
+    assert message.content == f"{TRUE} [1] {ALSO_TRUE} [2]"
     assert (completion.choices[0].finish_reason, completion.object) == ("stop", "chat.completion")
     assert completion.usage
     assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens > 0
     extra = message.model_extra
     assert extra
-    assert [citation["quote"] for citation in extra["citations"]] == [TRUE, ALSO_TRUE, READ_ON, NEAR, ALSO_NEAR]
+    assert [citation["quote"] for citation in extra["citations"]] == [TRUE, ALSO_TRUE]
     assert extra["refused"] is False
 
 
@@ -93,13 +90,12 @@ def test_the_official_client_gets_a_stream_by_sentence(door: Door) -> None:
         door.openai().chat.completions.create(**_asked(QUESTION), stream=True, stream_options={"include_usage": True})
     )
     texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
-    said = [TRUE, f" {ALSO_TRUE}", f" {READ_ON}", f"\n\n{NEAR}", f" {ALSO_NEAR}"]
-    assert texts == ["", *(f"{text} [{number}]" for number, text in enumerate(said, 1)), None]
+    assert texts == ["", f"{TRUE} [1]", f" {ALSO_TRUE} [2]", None]
     assert len({chunk.id for chunk in chunks}) == 1
     assert chunks[-2].choices[0].finish_reason == "stop"
     extra = chunks[-2].model_extra
     assert extra
-    assert [citation["number"] for citation in extra["citations"]] == [1, 2, 3, 4, 5]
+    assert [citation["number"] for citation in extra["citations"]] == [1, 2]
     assert chunks[-1].usage
     assert not any(chunk.usage for chunk in chunks[:-1])
 
@@ -118,12 +114,16 @@ def test_a_refusal_is_told_in_both_ways(door: Door) -> None:
     assert chunks[1].choices[0].delta.content == message["content"]
 
 
-def test_earlier_messages_are_the_conversation_and_parts_are_read(door: Door) -> None:
+def test_earlier_messages_are_the_conversation_and_parts_are_read(settings: Settings) -> None:
+    door = Door(settings, ScriptedModel(TRUE, "At how many degrees does bread bake?"))
     body = _asked("How long does bread bake?", "Forty minutes.", "")
-    body["messages"][-1]["content"] = [{"type": "text", "text": "And at how many degrees?"}, {"type": "image_url"}]
-    answer = door.post(body).json()
-    assert answer["query"] == "How long does bread bake? And at how many degrees?"
-    assert "Question: How long does bread bake? And at how many degrees?" in door.model.prompts[0][1].text
+    body["messages"][-1]["content"] = [{"type": "text", "text": "And what about that?"}, {"type": "image_url"}]
+    with door.client:
+        answer = door.post(body).json()
+    assert answer["query"] == "At how many degrees does bread bake?"
+    said = "User: How long does bread bake?\nAssistant: Forty minutes.\nUser: And what about that?"
+    assert said in door.model.rewrites[0][1].text
+    assert "Question: At how many degrees does bread bake?" in door.model.prompts[0][1].text
 
 
 def test_a_client_is_not_the_operator(door: Door) -> None:
@@ -247,7 +247,7 @@ class Endless(ScriptedModel):
         super().__init__("")
         self.begun = self.stopped = 0
 
-    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
+    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
         self.begun += 1
         try:
             while not stop.wait(0.001):

@@ -11,21 +11,23 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from assistant.errors import SettingsError
 from assistant.ingestion.chunker import plain_text, split_document
 from assistant.ingestion.loaders import read_folder
-from assistant.errors import SettingsError
-from assistant.grounding import Evidence, SentenceVectors
 from assistant.ingestion.sentences import sentence_spans
+from assistant.retrieval.hybrid_search import Retriever
+from assistant.retrieval.verifier import Verifier, spans_of
+from assistant.schemas import Chunk, Document, Encoding, SearchResult, Skipped, Vectors
 from assistant.settings import PARSERS, Settings, variable
-from assistant.schemas import Chunk, Document, SearchResult, Skipped
 from assistant.web.rendering import document_html, linked, safe_markdown, sources_html
-from tests.fakes import HashEmbedder, ScriptedModel
+from tests.fakes import HashEmbedder, ScriptedModel, WordJudge
 from tests.test_api import Door
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -71,28 +73,44 @@ def loads(data: bytes) -> None:
         assert chunk.end_line == chunk.start_line + chunk.text.rstrip().count("\n")
 
 
+class Words:
+    """What a `Verifier` asks of a retriever, without an index."""
+
+    def encode(self, text: str) -> Encoding:
+        return HashEmbedder().encode([text])[0]
+
+    def rarities(self, encoding: Encoding) -> Vectors:
+        return np.ones(len(encoding.ids), np.float32)
+
+
+def found(passage: str, title: str, *headings: str) -> SearchResult:
+    chunk = Chunk("a.md", title, headings, passage, 1, 1 + passage.count("\n"))
+    return SearchResult(1, chunk, 1.0, 0.9, Words().encode(chunk.embedding_text))
+
+
 def cites(passage: str, sentence: str) -> None:
     """What is cited stands verbatim in its passage, whatever both are; what has no words is supported by nothing."""
-    chunk = Chunk("a.md", "A", (), passage, 1, 1 + passage.count("\n"))
-    evidence = Evidence([SearchResult(1, chunk, 1.0, 0.9)], SentenceVectors(HashEmbedder()))
-    for found in evidence.support(sentence):
-        assert passage[found.start : found.end] == found.quote == found.citation(1).quote != ""
-        assert re.search(r"\w", sentence)
+    result = found(passage, "A")
+    verifier = Verifier(cast(Retriever, Words()), "What is A?", WordJudge())
+    verifier.add([result])
+    for span in [*verifier.support(sentence), *spans_of(result)]:
+        assert passage[span.start : span.end] == span.quote == span.citation(1).quote != ""
+        assert all(span.start <= start < end <= span.end for start, end in span.items)
+    assert not verifier.support(sentence) or re.search(r"\w", sentence)
     assert all(passage[start:end].strip() for start, end in sentence_spans(passage))
-    assert evidence.support("") == []
+    assert verifier.support("") == []
     plain_text(sentence)
 
 
 def renders(text: str) -> None:
     """No text becomes an element, a link to a script, or a picture from elsewhere."""
-    chunk = Chunk("a.md", text, (text,), text, 1, 1 + text.count("\n"))
-    evidence = Evidence([SearchResult(1, chunk, 1.0, 0.9)], SentenceVectors(HashEmbedder()))
-    citations = [sentence.citation(number) for number, sentence in enumerate(evidence.sentences, 1)]
+    result = found(text, text, text)
+    citations = [span.citation(number) for number, span in enumerate(spans_of(result), 1)]
     answer = linked(safe_markdown(text), citations)
     assert "<" not in answer
     assert "![" not in answer.replace("\\![", "")
     document = Document("a.md", text, text, text, 0, "")
-    for page in (sources_html(citations, [SearchResult(1, chunk, 1.0, 0.9)]), document_html(document, 0, len(text))):
+    for page in (sources_html(citations, [result]), document_html(document, 0, len(text))):
         tags = re.findall(r"<\s*(/?[a-zA-Z!][^>]*)>", page)
         assert not [tag for tag in tags if re.match(r"/?(script|img|svg|iframe|object|style|link)\b", tag, re.I)]
         assert not [tag for tag in tags if re.search(r"\bon\w+\s*=", re.sub(r"=\s*(['\"]).*?\1", "", tag))]

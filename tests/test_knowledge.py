@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from assistant.ingestion import expansion
 from assistant.ingestion.chunker import split_document
 from assistant.ingestion.loaders import read_folder
+from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.schemas import Document
 
 KNOWLEDGE = Path(__file__).parent.parent / "knowledge"
@@ -88,20 +90,23 @@ def test_sections_are_short_and_documents_of_a_good_length(path: str) -> None:
         assert FEWEST_WORDS <= len(parts(path)[1].split()) <= MOST_WORDS
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if "questions" in parts(path)[0]])
-def test_questions_stand_at_headings_that_are_there_and_once_each(path: str) -> None:
-    front, body = parts(path)
-    headings = {re.sub(r"[*`]", "", heading) for heading in re.findall(r"^#+ (.+)$", body, re.MULTILINE)}
-    assert set(front["questions"]) - headings == set()
-    asked = [question for some in front["questions"].values() for question in some]
-    assert [question for question, times in Counter(asked).items() if times > 1] == []
-    assert [question for question in asked if not isinstance(question, str) or len(question.split()) > 30] == []
-
-
 def documents() -> list[Document]:
     found = list(read_folder(KNOWLEDGE))
-    assert all(isinstance(document, Document) for document in found)
+    assert [item for item in found if not isinstance(item, Document)] == []
     return [document for document in found if isinstance(document, Document)]
+
+
+def test_questions_are_those_of_passages_that_are_there() -> None:
+    """Or else `python -m assistant expand` has to be run."""
+    embedder = SentenceEmbedder("all-MiniLM-L6-v2", 1)
+    for document in documents():
+        chunks = split_document(document, embedder.count, embedder.max_tokens - 2)
+        known = {expansion.digest(chunk) for chunk in chunks}
+        assert [entry.heading for entry in document.expansion if entry.digest not in known] == [], document.path
+        for entry in document.expansion:
+            assert 1 <= len(entry.questions) <= expansion.MOST, (document.path, entry.heading)
+            assert len(set(entry.questions)) == len(entry.questions), (document.path, entry.heading)
+            assert max(len(question.split()) for question in entry.questions) <= 30
 
 
 def test_no_passage_stands_twice() -> None:

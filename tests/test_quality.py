@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from assistant import choosing, claims, retrieval
-from assistant.pipeline import Assistant
-from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.ingestion.builder import build
+from assistant.pipeline import Assistant
+from assistant.retrieval import hybrid_search, judge, verifier
+from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.settings import Settings
-from evaluation.gate import FIXED, FLOORS, Sample, below, evidence, failed, open_sample, passages, sentences
+from evaluation.gate import FIXED, FLOORS, Sample, below, claims, failed, open_sample, passages
 from tests.conftest import ROOT
 
 
@@ -21,27 +21,31 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 
 def test_quality_has_not_fallen(sample: Sample) -> None:
-    numbers = {**passages(sample), **evidence(sample), **sentences(sample)}
+    numbers = {**passages(sample), **claims(sample.retriever, sample.claims)}
     assert numbers.keys() == FLOORS.keys()
     assert below(numbers) == [], numbers
 
 
-def test_without_full_text_the_gate_fails(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "DENSE_WEIGHT", 1.0)
+def test_without_late_interaction_the_gate_fails(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hybrid_search, "TOKENS_WEIGHT", 0.0)
     assert "passages found for follow-ups (nDCG@10)" in below(passages(sample))
 
 
-def test_without_rules_for_sentences_the_gate_fails(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "RULES", {})
-    assert below(sentences(sample)) == ["errors withheld"]
+def test_without_the_rule_for_facts_the_gate_fails(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifier, "missing_facts", lambda claim, evidence: [])
+    assert below(claims(sample.retriever, sample.claims)) == ["false claims not supported"]
 
 
-@pytest.mark.parametrize(("enough", "why"), [(0.0, "everything is answered"), (1.5, "nearly everything is refused")])
-def test_with_a_wrong_bar_for_evidence_the_gate_fails(
-    sample: Sample, monkeypatch: pytest.MonkeyPatch, enough: float, why: str
+@pytest.mark.parametrize(
+    ("threshold", "fallen"), [(0.0, "false claims not supported"), (0.9999, "true claims supported")]
+)
+def test_with_a_wrong_threshold_the_gate_fails(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch, threshold: float, fallen: str
 ) -> None:
-    monkeypatch.setattr(choosing, "ENOUGH", enough)
-    assert below(evidence(sample)) == ["enough evidence (balanced accuracy)"], why
+    scales = judge.scales()
+    wrong = judge.Scale(scales["support"].weights, scales["support"].bias, threshold)
+    monkeypatch.setattr(verifier, "scales", lambda: {**scales, "support": wrong})
+    assert below(claims(sample.retriever, sample.claims)) == [fallen]
 
 
 def test_fixed_questions_are_passed_by_the_real_model(weights_cache: Path, own_index: Path) -> None:

@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from assistant.ingestion.sentences import SentenceBuffer, sentence_spans
+from assistant.ingestion.sentences import SentenceBuffer, list_spans, sentence_spans
 
+CODE = "```sh\ncd a. Then\n\n# no heading\nls\n```"
 CASES = [
     ("One. Two! Three? Four…", ["One.", "Two!", "Three?", "Four…"]),
     ("No stop at the end", ["No stop at the end"]),
@@ -41,6 +42,10 @@ CASES = [
     ("A wrapped line\ngoes on here. And\nso on.", ["A wrapped line\ngoes on here.", "And\nso on."]),
     ("A paragraph\n\nAnother one\n \t\nThird", ["A paragraph", "Another one", "Third"]),
     ("你好。世界！好吗？是", ["你好。", "世界！", "好吗？", "是"]),
+    ("Run this:\n\n```sh\ncd a. Then\n\n# no heading\nls\n```\n\nDone.", ["Run this:", CODE, "Done."]),
+    ("~~~\nA. B. C.\n```\n~~~", ["~~~\nA. B. C.\n```\n~~~"]),
+    ("- item\n\n```\none. Two.\n\n", ["item", "```\none. Two."]),
+    ("Seen <!-- not seen. No. --> here. More.", ["Seen <!-- not seen. No. --> here.", "More."]),
 ]
 
 WORDS = (
@@ -51,6 +56,44 @@ WORDS = (
 
 def split_sentences(text: str) -> list[str]:
     return [text[start:end] for start, end in sentence_spans(text)]
+
+
+def lists_in(text: str) -> list[tuple[str, list[str]]]:
+    return [(text[start:end], [text[first:last] for first, last in items]) for start, end, items in list_spans(text)]
+
+
+BULLETS = "- one\n- two. Still two\n  and wrapped\n- three"
+STEPS = "1. cut\n2. stir\n\n3. bake"
+NESTED = "- fruit\n  - apple\n  - pear\n- bread"
+TABLE = "| a | b |\n|---|---|\n| c | d |\n| e | f |"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"Before.\n\n{BULLETS}\n\nAfter.", [(BULLETS, ["- one", "- two. Still two\n  and wrapped", "- three"])]),
+        (f"Steps:\n\n{STEPS}\n", [(STEPS, ["1. cut", "2. stir", "3. bake"])]),
+        (NESTED, [(NESTED, ["- fruit\n  - apple\n  - pear", "- bread"])]),
+        (f"# T\n\n{TABLE}\n\nAfter.", [(TABLE, ["| c | d |", "| e | f |"])]),
+        (f"{STEPS}\n\n{TABLE}\n", [(STEPS, ["1. cut", "2. stir", "3. bake"]), (TABLE, ["| c | d |", "| e | f |"])]),
+        ("* only", [("* only", ["* only"])]),
+        ("```\n- code\n- code\n```", []),
+        ("No list - at all. 1. Not one", []),
+        ("", []),
+    ],
+)
+def test_lists_and_tables_are_found_with_their_items(text: str, found: list[tuple[str, list[str]]]) -> None:
+    assert lists_in(text) == found
+
+
+def test_lists_of_any_text_hold_their_items_in_order() -> None:
+    for seed in range(400):
+        text = random_text(seed)
+        for start, end, items in list_spans(text):
+            assert 0 <= start < end <= len(text), (seed, text)
+            assert items, (seed, text)
+            assert all(start <= first <= last <= end for first, last in items), (seed, text)
+            assert all(before[1] <= after[0] for before, after in pairwise(items)), (seed, text)
 
 
 def random_text(seed: int) -> str:

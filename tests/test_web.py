@@ -23,13 +23,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from assistant.pipeline import Assistant
-from assistant.retrieval.store import KnowledgeIndex, Topic
 from assistant.ingestion.builder import build
+from assistant.pipeline import Assistant
 from assistant.retrieval.hybrid_search import Retriever
+from assistant.retrieval.store import KnowledgeIndex, Topic
+from assistant.schemas import Citation, Document, Message, Progress, Token
 from assistant.settings import Settings
 from assistant.startup import Preparation
-from assistant.schemas import Citation, Document, Message, Progress, Token
 from assistant.web.chat import MOST_KEPT, NO_SOURCES, ChatPage, _restored
 from assistant.web.guard import MAX_BODY, Guard
 from assistant.web.limits import TOO_MANY
@@ -44,7 +44,7 @@ from assistant.web.rendering import (
     unlinked,
 )
 from assistant.web.routes import build_routes
-from tests.fakes import HashEmbedder, ScriptedModel
+from tests.fakes import HashEmbedder, ScriptedModel, WordJudge
 
 ASKING = gr.Request(Request({"type": "http", "headers": [], "client": ("1.1.1.1", 1)}))
 
@@ -54,7 +54,7 @@ def prepared(settings: Settings, model: Any) -> Preparation:
     build(settings.knowledge, settings.index, embedder)
     preparation = Preparation(settings, lambda _: None)
     retriever = Retriever(KnowledgeIndex(settings.index, embedder.name), embedder)
-    preparation.assistant = Assistant(retriever, embedder, model)
+    preparation.assistant = Assistant(retriever, embedder, model, judge=WordJudge())
     preparation.done.set()
     return preparation
 
@@ -233,9 +233,11 @@ class TestRendering:
         html = document_html(Document("x.txt", "T", "", "one <two> three", 0, ""), 4, 9)
         assert html == "<pre class='plain'>one <mark id='place'>&lt;two&gt;</mark> three</pre>"
 
-    def test_sources_are_one_block_without_empty_lines(self, ready: Preparation) -> None:
-        assert ready.assistant is not None
-        answer = ready.assistant.ask("How long does bread bake, and at how many degrees?")
+    def test_sources_are_one_block_without_empty_lines(self, settings: Settings) -> None:
+        said = "Bread bakes for forty minutes at 230 degrees. Cold dough rises more slowly. Bread is baked from flour."
+        assistant = prepared(settings, ScriptedModel(said)).assistant
+        assert assistant is not None
+        answer = assistant.ask("How long does bread bake, and at how many degrees?")
         html = sources_html(answer.citations, answer.results)
         assert "\n" not in html
         assert "<mark>Bread bakes for forty minutes at 230 degrees.</mark>" in html
@@ -259,17 +261,15 @@ class TestChatPage:
         assert "<mark>" in sources
 
     def test_an_answer_without_a_sentence_of_the_model_is_said_to_be_quoted(self, settings: Settings) -> None:
-        for script, is_quoted in (("Not in the documents.", True), ("Bread bakes for forty minutes.", False)):
+        for script, is_quoted in (("Bananas grow on Mars.", True), ("Bread bakes for forty minutes.", False)):
             page = ChatPage(settings, prepared(settings, ScriptedModel(script)))
             text, sources = self._states(page, self.QUESTION)[-1]
             assert "forty minutes" in text
             assert sources.startswith("<p class='searched'>Quoted:") is is_quoted
 
     def test_a_refusal_offers_the_closest_passages(self, settings: Settings) -> None:
-        model = ScriptedModel("")
-        model.consents = False
-        page = ChatPage(settings, prepared(settings, model))
-        text, sources = self._states(page, "How is bread baked, in Monet's oven?")[-1]
+        page = ChatPage(settings, prepared(settings, ScriptedModel("Not in the documents.")))
+        text, sources = self._states(page, "How is bread baked?")[-1]
         assert text.startswith("I do not know")
         assert sources.count("Closest: Baking bread") >= 1
         assert "documents/bread.md?at=" in sources
@@ -288,31 +288,47 @@ class TestChatPage:
         assert "at most 2,000" in self._states(page, "x" * 2001)[-1][0]
         assert "empty" in self._states(page, "  ")[-1][0]
 
-    def test_what_was_searched_for_is_told_where_it_is_not_the_question(
-        self, settings: Settings, ready: Preparation
-    ) -> None:
-        page = ChatPage(settings, ready)
+    def test_what_was_searched_for_is_told_where_it_is_not_the_question(self, settings: Settings) -> None:
+        rewritten = "How many degrees does <b>bread</b> need to bake?"
+        model = ScriptedModel("Bread bakes for forty minutes at 230 degrees.", rewritten)
+        page = ChatPage(settings, prepared(settings, model))
         history = [
-            {"role": "user", "content": "How long does <b>bread</b> bake?"},
+            {"role": "user", "content": "How long does bread bake?"},
             {"role": "assistant", "content": "Forty minutes."},
         ]
-        states = self._states(page, "And at how many degrees?", history)
-        searched = "<p class='searched'>Searched for: How long does &lt;b&gt;bread&lt;/b&gt; bake? And at how"
+        states = self._states(page, "And what about that?", history)
+        searched = "<p class='searched'>Searched for: How many degrees does &lt;b&gt;bread&lt;/b&gt; need to bake?"
         assert all(sources.startswith(searched) for _, sources in states[1:])
         assert "searched" not in self._states(page, self.QUESTION)[-1][1]
 
-    def test_the_question_before_reaches_the_model_and_the_answer_does_not(self, settings: Settings) -> None:
-        model = ScriptedModel("Bread bakes for forty minutes at 230 degrees.")
+    def test_what_was_said_before_reaches_the_model_without_links(self, settings: Settings) -> None:
+        model = ScriptedModel("Bread bakes for forty minutes at 230 degrees.", "How does bread rise?")
         page = ChatPage(settings, prepared(settings, model))
-        first = self._states(page, self.QUESTION)[-1][0]
+        question = "How long does bread bake?"
+        first = self._states(page, question)[-1][0]
+        assert "documents/" in first
         history = [
-            {"role": "user", "content": [{"type": "text", "text": self.QUESTION}]},
+            {"role": "user", "content": [{"type": "text", "text": question}]},
             {"role": "assistant", "content": [{"type": "text", "text": first}]},
         ]
-        self._states(page, "And how does it rise?", history)
-        asked = model.prompts[-1][1].text
-        assert f"Question: {self.QUESTION} And how does it rise?" in asked
-        assert "documents/" not in asked
+        self._states(page, "And what about that?", history)
+        (rewrite,) = model.rewrites
+        assert f"User: {question}\nAssistant: Bread bakes for forty minutes at 230 degrees.\n" in rewrite[1].text
+        assert "Question: How does bread rise? (asked as: And what about that?)" in model.prompts[-1][1].text
+        assert "documents/" not in rewrite[1].text + model.prompts[-1][1].text
+
+    def test_who_asks_the_same_again_gets_another_wording(self, settings: Settings) -> None:
+        model = ScriptedModel("Bread bakes for forty minutes at 230 degrees.")
+        page = ChatPage(settings, prepared(settings, model))
+        history = [{"role": "user", "content": self.QUESTION}, {"role": "assistant", "content": "Forty minutes."}]
+        for question, said in (
+            (self.QUESTION, []),
+            (self.QUESTION, []),
+            ("Does dough rise?", []),
+            (self.QUESTION, history),
+        ):
+            self._states(page, question, said)
+        assert model.attempts == [0, 1, 0, 0]
 
     def test_a_failure_while_starting_is_said(self, settings: Settings) -> None:
         from assistant.errors import WeightsError
@@ -325,7 +341,9 @@ class TestChatPage:
         reading, stopped = threading.Event(), threading.Event()
 
         class Slow(ScriptedModel):
-            def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event) -> Iterator[Token]:
+            def stream(
+                self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0
+            ) -> Iterator[Token]:
                 reading.set()
                 if stop.wait(20):
                     stopped.set()

@@ -15,8 +15,8 @@ from threading import Event, Thread
 
 import pytest
 
-from assistant.llm import hub
 from assistant.errors import WeightsError
+from assistant.llm import hub
 from assistant.llm import weights as module
 from assistant.llm.weights import TABLE, Weights, fetch, verify
 from assistant.schemas import Progress

@@ -6,14 +6,18 @@ Data statement
     Relevance: CLAPnq (IBM, Apache-2.0), 300 questions that a passage answers and 300 that none does, over the passages
     of CLAPnq and MTRAG-UN together. The example is a question with what the search finds first; answerable questions
     whose passage is not found first are left out.
-    Support: sentences of CLAPnq's human answers with the passages that are found for their questions and their own
-    passage. Negatives: the same sentence where its passage is not among the evidence; the sentence with another number
-    or name of the passage, or with a word negated; a sentence with one word exchanged for one of another answer.
-    Everything is English and encyclopaedic. Half of the questions (by the order of their identifiers) are fitted, the
-    other half are reported; MTRAG-UN is reported only.
+    Support: sentences of CLAPnq's human answers and of MTRAG-UN's reference answers, which paraphrase more, with the
+    passages that are found for their questions and their own. Negatives: the same sentence where its own passages are
+    not among the evidence, and a sentence with one word exchanged for one of another answer. Numbers, names and
+    negations are not fitted: the first two are left to a rule, and no feature here tells the third.
+    Everything is English. Half of the questions (by the order of their identifiers) are fitted, the other half are
+    reported; for relevance, MTRAG-UN is reported only.
 Method
-    Logistic regression with L2 regularisation on standardised features (scikit-learn, which sentence-transformers
-    brings). The thresholds are quantiles of the right examples that were fitted: `KEPT` of them stay above.
+    Logistic regression with L2 regularisation on standardised features (scikit-learn, which
+    sentence-transformers brings). The thresholds, `THRESHOLDS`, are chosen. Relevance: people ask our documents in
+    other words than CLAPnq's questions, so its level does not carry over; 97 % of the answerable development questions
+    lie above the threshold. It refuses what is far from all documents, and leaves the rest to the model. Support: 93 %
+    of the right sentences of the held-out half lie above the threshold.
 """
 
 from __future__ import annotations
@@ -40,8 +44,10 @@ from assistant.retrieval.verifier import Verifier
 from assistant.schemas import SearchResult, Turn
 from assistant.settings import Settings
 
-KEPT = {"relevance": 0.97, "support": 0.94}
+THRESHOLDS = {"relevance": 0.005, "support": 0.2}
 SEED = 1
+EVERY = 3
+"""Of the questions with answers so many are left out between two; more change little."""
 Example = tuple[list[float], int, str]
 
 
@@ -75,12 +81,18 @@ def file_of(name: str, identifier: str) -> str:
     return f"{name}/{re.sub(r'[^A-Za-z0-9_-]', '-', identifier)}.md"
 
 
-def relevance(retriever: Retriever, data: Path, name: str) -> Iterator[Example]:
-    """Questions with what is found first."""
+def golden(data: Path, name: str) -> dict[str, set[str]]:
+    """The documents that answer each question."""
     gold: dict[str, set[str]] = {}
     for line in (data / name / "qrels.tsv").read_text().splitlines()[1:]:
         query, document, *_ = line.split("\t")
         gold.setdefault(query, set()).add(file_of(name, document))
+    return gold
+
+
+def relevance(retriever: Retriever, data: Path, name: str) -> Iterator[Example]:
+    """Questions with what is found first."""
+    gold = golden(data, name)
     for number, row in enumerate(rows(data / name / "queries.jsonl")):
         answerable = row.get("answerable", row.get("answerability") == "ANSWERABLE")
         if row.get("answerability") not in {None, "ANSWERABLE", "UNANSWERABLE"}:
@@ -98,47 +110,42 @@ def relevance(retriever: Retriever, data: Path, name: str) -> Iterator[Example]:
         yield features, int(answerable), f"{name} {number % 2}"
 
 
-def edits(sentence: str, passage: str, others: list[str], choice: random.Random) -> Iterator[tuple[str, str]]:
-    """``(kind, sentence)``: the sentence with one error planted, of each kind that it has a place for."""
-    for kind, pattern in (("number", r"\b\d[\d,.]*\d\b|\b\d\b"), ("name", r"(?<!^)(?<![.!?] )\b[A-Z][a-z]+\b")):
-        here = list(re.finditer(pattern, sentence))
-        there = sorted(set(re.findall(pattern, passage)) - set(re.findall(pattern, sentence)))
-        if here and there:
-            place = choice.choice(here)
-            yield kind, sentence[: place.start()] + choice.choice(there) + sentence[place.end() :]
-    verb = re.search(r"\b(is|are|was|were|can|will|has|have|did|does)\b", sentence)
-    if verb:
-        yield "negation", f"{sentence[: verb.end()]} not{sentence[verb.end() :]}"
+def swapped(sentence: str, others: list[str], choice: random.Random) -> str | None:
+    """The sentence with one word of another one."""
     words = list(re.finditer(r"(?<= )[a-z]{5,}\b", sentence))
-    if words:
-        place = choice.choice(words)
-        swapped = choice.choice(re.findall(r"(?<= )[a-z]{5,}\b", choice.choice(others)) or ["nothing"])
-        yield "word", sentence[: place.start()] + swapped + sentence[place.end() :]
+    strange = re.findall(r"(?<= )[a-z]{5,}\b", choice.choice(others))
+    if not words or not strange:
+        return None
+    place = choice.choice(words)
+    return sentence[: place.start()] + choice.choice(strange) + sentence[place.end() :]
 
 
-def support(retriever: Retriever, data: Path) -> Iterator[Example]:
-    """Sentences of human answers with evidence that supports them, or does not."""
+def support(retriever: Retriever, data: Path, name: str) -> Iterator[Example]:
+    """Sentences of answers with evidence that supports them, or does not."""
     choice = random.Random(SEED)
-    asked = [row for row in rows(data / "clapnq" / "queries.jsonl") if row["answerable"]]
-    answers = [row["answers"][0] for row in asked]
-    for number, row in enumerate(asked):
-        half = f"clapnq {number % 2}"
-        found = retriever.search(row["text"], 8)
+    gold = golden(data, name)
+    asked = [row for row in rows(data / name / "queries.jsonl") if str(row["_id"]) in gold]
+    asked = [row for row in asked if row.get("answers") or row.get("answerability") == "ANSWERABLE"]
+    asked = asked[::EVERY]
+    answers = [(row.get("answers") or [row.get("reference", "")])[0] for row in asked]
+    for number, (row, answer) in enumerate(zip(asked, answers, strict=True)):
+        half = f"{name} {number % 2}"
+        turns = tuple(Turn("user" if role == "user" else "assistant", text) for role, text in row.get("history", []))
+        found = retriever.search(row["text"], 8, context(row["text"], turns) if turns else "")
         with retriever.index.snapshot() as snapshot:
-            ids = snapshot.identifiers_of(file_of("clapnq", row["passage"]))
+            ids = [i for document in sorted(gold[str(row["_id"])]) for i in snapshot.identifiers_of(document)]
             chunks, encodings = snapshot.chunks(ids), snapshot.encodings(ids)
         own = [SearchResult(i, chunks[i], 0.0, 0.0, encodings[i]) for i in ids]
         others = [result for result in found if result.identifier not in set(ids)]
-        passage = " ".join(chunk.text for chunk in chunks.values())
-        spans = list(sentence_spans(row["answers"][0]))[:3]
-        for start, end in spans:
-            sentence = row["answers"][0][start:end]
+        for start, end in list(sentence_spans(answer))[:2]:
+            sentence = answer[start:end]
             if len(sentence.split()) < 4:
                 continue
             yield features(retriever, row["text"], own + others, sentence), 1, half
             yield features(retriever, row["text"], others, sentence), 0, f"{half} neighbour"
-            for kind, changed in edits(sentence, passage, answers, choice):
-                yield features(retriever, row["text"], own + others, changed), 0, f"{half} {kind}"
+            changed = swapped(sentence, answers, choice)
+            if changed:
+                yield features(retriever, row["text"], own + others, changed), 0, f"{half} word"
 
 
 def features(retriever: Retriever, question: str, results: list[SearchResult], sentence: str) -> list[float]:
@@ -148,23 +155,24 @@ def features(retriever: Retriever, question: str, results: list[SearchResult], s
     return verifier.best(sentence)[2]
 
 
-def fit(examples: list[Example], kept: float) -> tuple[dict[str, Any], dict[str, float]]:
-    """Fit one half, choose the threshold there, and report the areas under the curve on all that was not fitted."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
+def fit(examples: list[Example], threshold: float) -> tuple[dict[str, Any], dict[str, float]]:
+    """Fit one half, and report the areas under the curve on all that was not fitted."""
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 
+    # nothing was found for some
+    examples = [example for example in examples if example[0]]
     x, y = np.array([e[0] for e in examples]), np.array([e[1] for e in examples])
     group = np.array([e[2] for e in examples])
-    fitted = np.array([g.startswith("clapnq 0") for g in group])
+    fitted = np.array([g.split()[1] == "0" and (g.split()[0] == "clapnq" or len(x[0]) > 6) for g in group])
     mean, deviation = x[fitted].mean(0), x[fitted].std(0) + 1e-9
     model = LogisticRegression(C=1.0, class_weight="balanced").fit((x[fitted] - mean) / deviation, y[fitted])
     weights = model.coef_[0] / deviation
     bias = float(model.intercept_[0] - weights @ mean)
     score = 1 / (1 + np.exp(-(x @ weights + bias)))
-    threshold = float(np.quantile(score[fitted & (y == 1)], 1 - kept))
     reported: dict[str, float] = {}
     rest = ~fitted
-    for name in sorted({" ".join(g.split()[:1] + g.split()[2:]) for g in group[rest]}):
+    for name in sorted({" ".join(g.split()[:1] + g.split()[2:]) for g in group[rest & (y == 0)]}):
         this = rest & np.array([" ".join(g.split()[:1] + g.split()[2:]) == name for g in group])
         # kinds of errors are told from the right sentences of the same half
         those = this | (rest & (y == 1)) if y[this].max() == 0 else this
@@ -180,7 +188,7 @@ def fit(examples: list[Example], kept: float) -> tuple[dict[str, Any], dict[str,
             (score[rest & (y == 0)] < bar).mean()
         )
     stored = {"weights": [round(float(w), 4) for w in weights], "bias": round(bias, 4)}
-    return {**stored, "threshold": round(threshold, 4)}, reported
+    return {**stored, "threshold": threshold}, reported
 
 
 def main(folder: str, index: str = "") -> None:
@@ -196,11 +204,11 @@ def main(folder: str, index: str = "") -> None:
         retriever = Retriever(KnowledgeIndex(place, embedder.name), embedder)
         found = {
             "relevance": [*relevance(retriever, data, "clapnq"), *relevance(retriever, data, "mtrag_un")],
-            "support": list(support(retriever, data)),
+            "support": [*support(retriever, data, "clapnq"), *support(retriever, data, "mtrag_un")],
         }
     stored: dict[str, Any] = {"embedder": embedder.name, "fitted by": "training/fit_judge.py"}
     for name, examples in found.items():
-        stored[name], reported = fit(examples, KEPT[name])
+        stored[name], reported = fit(examples, THRESHOLDS[name])
         stored[name]["held out"] = {key: round(value, 3) for key, value in reported.items()}
         print(name, len(examples), json.dumps(stored[name], indent=1))
     path = Path(judge.__file__).with_name("judge.json")

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from assistant.ingestion.loaders import MARKDOWN
-from assistant.ingestion.sentences import sentence_spans
+from assistant.ingestion.sentences import COMMENT, sentence_spans
 from assistant.schemas import Chunk, Document
 
 VERSION = 1
@@ -197,6 +197,12 @@ def plain_text(markdown: str) -> str:
     return "\n".join(lines).strip()
 
 
+def visible(text: str) -> str:
+    """``text`` without comments and characters that no reader of the document sees."""
+    return _INVISIBLE.sub("", COMMENT.sub("", text))
+
+
+_INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
 _INLINE = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 

@@ -223,9 +223,6 @@ class LlamaModel:
             if left:
                 (token,) = yield Stretch(slot, (token,), 1, attempt)
 
-    def _unread(self, prompt: _Prompt, slot: int) -> list[int]:
-        return prompt.tokens[self._sequences.length(slot) :]
-
     def _reset(self) -> None:
         """After a task that ended while it was opening: forget what it had half read."""
         self._sequences.cut(SCRATCH)

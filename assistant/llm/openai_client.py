@@ -74,7 +74,7 @@ class RemoteModel:
         return names
 
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
-        """Decode greedily, or sampled where ``attempt`` is not 0, as far as the server does it; a stop closes the connection.
+        """Decode greedily, or sampled where ``attempt`` is not 0, as far as the server does; a stop disconnects.
 
         Raises:
             ModelError: the server is gone, busy, silent, refuses, or sends what is no answer.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -65,14 +65,18 @@ def relevance_features(
     return [results[0].similarity, *whole, best, whole[0] - rival]
 
 
-def support_features(claim: Encoding, weights: Vectors, evidence: Match, backward: float) -> list[float]:
+def support_features(
+    claim: Encoding, weights: Vectors, evidence: Match, passage: Match, backward: float
+) -> list[float]:
     """What tells whether evidence supports a claim.
 
     Args:
         weights: how rare each token of the claim is, shape ``(n,)``.
+        evidence: the tokens of the claim in the sentences that are cited.
+        passage: those in the whole passage.
         backward: the mean similarity of the evidence's tokens to the claim.
     """
-    return [*_features(evidence, weights), backward, math.log(len(claim.ids) + 1)]
+    return [*_features(evidence, weights), *_features(passage, weights), backward, math.log(len(claim.ids) + 1)]
 
 
 def _features(found: Match, weights: Vectors) -> list[float]:
@@ -148,16 +152,19 @@ class CrossEncoderJudge:
         return float(self._model.predict([(text, passage)], show_progress_bar=False)[0])
 
 
-PairScore = Callable[[str, str], float]
-
-
 def missing_facts(claim: str, evidence: str) -> list[str]:
     """Numbers, identifiers and names of ``claim`` that do not stand in ``evidence``."""
-    plain = evidence.casefold()
-    known = numbers(evidence)
-    lost = [number for number in numbers(claim) if number not in known]
-    lost += [word for word in identifiers(claim) if word not in plain]
-    return lost + [name for name in names(claim) if name.casefold() not in plain and not _is_initials(name, evidence)]
+    words = frozenset(re.findall(r"[\w-]+", evidence.casefold()))
+    parts = words | {part for word in words for part in word.split("-")}
+    lost = sorted(numbers(claim) - numbers(evidence))
+    lost += sorted(identifiers(claim) - identifiers(evidence))
+    # an ending tells no two names apart: "Angola", "Angolan"
+    known = parts | {word[:-1] for word in parts} | {word[:-2] for word in parts if len(word) > 4}
+    return lost + [
+        name
+        for name in names(claim)
+        if not set(re.findall(r"\w+", name.casefold())) <= known and not _is_initials(name, evidence)
+    ]
 
 
 def names(text: str) -> list[str]:

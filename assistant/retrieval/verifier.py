@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assistant.ingestion.chunker import plain_text
+from assistant.ingestion.chunker import plain_text, visible
 from assistant.ingestion.sentences import list_spans, sentence_spans
 from assistant.retrieval.hybrid_search import Retriever, max_similarity
 from assistant.retrieval.judge import (
@@ -27,6 +27,9 @@ from assistant.retrieval.judge import (
 )
 from assistant.schemas import Chunk, Citation, Encoding, SearchResult, Vectors
 
+ITEM = 0.8
+"""An item of a list with at least so high a token similarity to a sentence is in it."""
+_MARK = re.compile(r"(?<!\w)\[\d+\]")
 _CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
 
@@ -85,7 +88,7 @@ class Verifier:
     """Holds sentences against the passages of one search.
 
     Args:
-        question: its encoding, and how rare its tokens are.
+        question: as it stands alone.
         judge: in the place of the fitted scores.
     """
 
@@ -132,23 +135,43 @@ class Verifier:
 
     def support(self, claim: str) -> list[Span]:
         """What supports ``claim``: one span, or two of one passage; empty when it is not supported."""
+        # a number in brackets that the model wrote says nothing
+        claim = _MARK.sub("", claim)
+        if not any(character.isalnum() for character in plain_text(claim)):
+            return []
         spans, score, _ = self.best(claim)
         if not spans or score < (CrossEncoderJudge.THRESHOLD if self._judge else scales()["support"].threshold):
             return []
         chunk = spans[0].chunk
-        evidence = f"{chunk.heading_path}\n{chunk.text}\n{self._question}"
-        if missing_facts(plain_text(claim), evidence) or not code_stands(claim, chunk.text):
+        text = visible(chunk.text)
+        if missing_facts(plain_text(claim), f"{chunk.heading_path}\n{text}") or not code_stands(claim, text):
             return []
         return spans
+
+    def is_short_of_items(self, claim: str, spans: Sequence[Span]) -> bool:
+        """Whether ``claim`` rests on a whole list, and leaves out some of its items."""
+        encoding = self._retriever.encode(plain_text(claim))
+        for span in spans:
+            for start, end in span.items:
+                item = span.encoding.part(start + span.chunk.text_offset, end + span.chunk.text_offset)
+                weights = self._retriever.rarities(item)
+                if max_similarity(item, weights, encoding) < ITEM:
+                    return True
+        return False
 
     def best(self, claim: str) -> tuple[list[Span], float, list[float]]:
         """The best evidence for ``claim``, the score of its support, 0 to 1, and its features."""
         encoding, weights = self._encoded(plain_text(claim))
         best: tuple[list[Span], float, list[float]] = ([], 0.0, [])
+        # an answer repeats how it was asked
+        asked = match(encoding, self._retriever.encode(self._question))
         for result, spans in zip(self._results, self.spans, strict=True):
-            for chosen, found in _candidates(result, spans, encoding, weights):
+            if result.encoding is None:
+                continue
+            passage = match(encoding, result.encoding).joined(asked)
+            for chosen, found in _candidates(result, spans, encoding, weights, asked):
                 backward = _backward(encoding, [span.encoding for span in chosen])
-                features = support_features(encoding, weights, found, backward)
+                features = support_features(encoding, weights, found, passage, backward)
                 score = scales()["support"].score(features)
                 if not best[0] or score > best[1]:
                     best = (chosen, score, features)
@@ -164,12 +187,12 @@ class Verifier:
 
 
 def _candidates(
-    result: SearchResult, spans: Sequence[Span], claim: Encoding, weights: Vectors
+    result: SearchResult, spans: Sequence[Span], claim: Encoding, weights: Vectors, asked: Match
 ) -> list[tuple[list[Span], Match]]:
     """The best evidence of one passage: its best span, and the best with a second one."""
     if not spans or result.encoding is None:
         return []
-    headings = match(claim, result.encoding.part(0, result.chunk.text_offset))
+    headings = match(claim, result.encoding.part(0, result.chunk.text_offset)).joined(asked)
     found = [match(claim, span.encoding).joined(headings) for span in spans]
 
     def gain(matched: Match) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from threading import Event
@@ -50,8 +51,11 @@ CLOSE, CLOSEST = 0.3, 3
 MOST_KEPT = 40
 """Messages of a conversation that survive a reload."""
 NO_SOURCES = "<p class='empty'>The passages behind an answer appear here.</p>"
-QUOTED = "<p class='searched'>Quoted: the sentences nearest to your question. They may miss its point.</p>\n\n"
+QUOTED = "<p class='searched'>Quoted: nothing that the model wrote was supported. This may miss the point.</p>\n\n"
 """Said beside an answer in which no sentence of the model is."""
+
+RETRIES = 200
+"""Questions whose attempts are counted, so that asking again gives another wording."""
 
 # what stands in place of an answer that has not come yet
 _STATUS = re.compile(r"\*[^*\n]*\*")
@@ -72,6 +76,7 @@ class ChatPage:
         self._feedback = FeedbackStore(settings.cache, settings.keep_questions)
         self._line = line or Line()
         self._limits = limits or Limits(settings)
+        self._asked: OrderedDict[tuple[str, str, int], int] = OrderedDict()
 
     def build(self) -> gr.Blocks:
         """The page, ready to be launched."""
@@ -185,7 +190,8 @@ class ChatPage:
             while self._preparation.assistant is None and self._preparation.error is None:
                 yield self._status(), NO_SOURCES
                 await asyncio.sleep(0.5)
-            async with aclosing(self._in_turn(message, _conversation(history), stop)) as states:
+            attempt = self._attempt(request.session_hash or "", message, len(history))
+            async with aclosing(self._in_turn(message, _conversation(history), stop, attempt)) as states:
                 async for state in states:
                     yield state
         except AssistantError as error:
@@ -193,8 +199,17 @@ class ChatPage:
         finally:
             stop.set()
 
+    def _attempt(self, session: str, message: str, turn: int) -> int:
+        """How often this question was asked before at this place of the conversation: a retry."""
+        key = (session, message, turn)
+        attempt = self._asked.pop(key, -1) + 1
+        self._asked[key] = attempt
+        if len(self._asked) > RETRIES:
+            self._asked.popitem(last=False)
+        return attempt
+
     async def _in_turn(
-        self, question: str, conversation: Conversation, stop: Event
+        self, question: str, conversation: Conversation, stop: Event, attempt: int
     ) -> AsyncGenerator[tuple[str, str], None]:
         assistant = self._preparation.assistant
         if assistant is None:
@@ -208,7 +223,7 @@ class ChatPage:
         try:
             yield "*Looking in the documents …*", NO_SOURCES
             growing = _Growing(question)
-            answering = self._line.answering(assistant.stream(question, conversation, stop), stop)
+            answering = self._line.answering(assistant.stream(question, conversation, stop, attempt), stop)
             async with aclosing(answering) as events:
                 async for event in events:
                     if state := growing.after(event):
@@ -267,9 +282,8 @@ class _Growing:
                 if not self._results and event.query != self._question.strip():
                     self._searched = searched_html(event.query)
                 self._results += event.results
-                if self._text:
-                    return None
-                return f"*Reading {len(self._results)} passages …*", self._searched or NO_SOURCES
+                found = closest_html(self._results[:CLOSEST], "Found:")
+                return f"*Reading {len(self._results)} passages …*", self._searched + (found or NO_SOURCES)
             case Sentence():
                 self._text += linked(safe_markdown(event.text), event.citations)
                 self._citations += event.citations

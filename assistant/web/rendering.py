@@ -98,14 +98,14 @@ def topics_html(topics: Mapping[str, Sequence[Topic]]) -> str:
     return "".join(parts)
 
 
-def closest_html(results: Sequence[SearchResult]) -> str:
-    """Passages to look at where none answers, each with a link to its first sentence; as one block of HTML."""
+def closest_html(results: Sequence[SearchResult], label: str = "Closest:") -> str:
+    """Passages to look at while the model reads, or where none answers, each with a link; as one block of HTML."""
     cards = []
     for chunk in (result.chunk for result in results):
         # a whole passage may be a list or a table, which cannot be marked
         start, end = next(iter(sentence_spans(chunk.text)), (0, 0))
         address = place_address(chunk.document, chunk.offset + start, chunk.text[start:end])
-        cards.append(_card("Closest:", chunk, _passage_html(chunk.text, ()), address))
+        cards.append(_card(label, chunk, _passage_html(chunk.text, ()), address))
     return _one_block(cards)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from assistant import documents
-from assistant.ingestion.loaders import read_folder
 from assistant.errors import KnowledgeError
+from assistant.ingestion import loaders
+from assistant.ingestion.loaders import read_folder
 from assistant.schemas import Document, Skipped
 
 SKIPPED: list[tuple[str, bytes, str, str]] = [
@@ -120,8 +120,8 @@ def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:
 def test_a_bad_file_is_skipped_with_reason_and_remedy_and_the_others_are_read(
     knowledge: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, reason: str, remedy: str
 ) -> None:
-    monkeypatch.setattr(documents, "MAX_LINE", 200 if name.startswith("long") else documents.MAX_LINE)
-    monkeypatch.setattr(documents, "MAX_BYTES", 1000 if name.startswith("large") else documents.MAX_BYTES)
+    monkeypatch.setattr(loaders, "MAX_LINE", 200 if name.startswith("long") else loaders.MAX_LINE)
+    monkeypatch.setattr(loaders, "MAX_BYTES", 1000 if name.startswith("large") else loaders.MAX_BYTES)
     (knowledge / name).write_bytes(content)
     found, skipped = read(knowledge)
     assert list(found) == ["bread.md", "garden/tomatoes.md", "kettle.txt"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from assistant.suggestions import SUGGESTED, next_questions
 from assistant.schemas import Chunk
+from assistant.suggestions import SUGGESTED, next_questions
 from tests.fakes import HashEmbedder
 
 EMBEDDER = HashEmbedder()
@@ -42,5 +42,5 @@ def test_a_heading_that_is_no_question_must_be_near() -> None:
 
 def test_headings_that_say_too_little_are_left_out_and_there_are_only_a_few() -> None:
     assert suggested("Soil?", chunk("Soil"), chunk("Good soil"), chunk()) == ["Good soil"]
-    many = [chunk(f"How is thing{number} done with tool{number}?") for number in range(9)]
+    many = [chunk(f"How do {plant} ripen?") for plant in ("apples", "berries", "carrots", "dates", "figs", "grapes")]
     assert len(suggested("Anything?", *many)) == SUGGESTED

@@ -16,24 +16,24 @@ from typing import Any
 
 import pytest
 
-from assistant import choosing
-from assistant.pipeline import Assistant
 from assistant.doctor import examine
 from assistant.errors import ModelError
-from assistant.retrieval.store import KnowledgeIndex
 from assistant.ingestion.builder import build
-from assistant.llm import remote
+from assistant.llm import openai_client
 from assistant.llm.engines import load_model
 from assistant.llm.openai_client import RemoteModel
 from assistant.llm.weights import TABLE
+from assistant.pipeline import Assistant
 from assistant.retrieval.hybrid_search import Retriever
-from assistant.settings import Settings
+from assistant.retrieval.store import KnowledgeIndex
 from assistant.schemas import Message
+from assistant.settings import Settings
 from tests.fakes import HashEmbedder
 from tests.servers import serving
 
 TRUE = "Tomatoes need two litres of water every day in summer."
 ASKED = [Message("user", ("How much water?",))]
+TALE = [Message("user", ("Tell a story about a fox.",))]
 
 SERVER = """
 import sys, xllamacpp
@@ -102,7 +102,7 @@ def written(model: RemoteModel, stop: Event | None = None) -> str:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "WAITS", (0.01, 0.01))
+    monkeypatch.setattr(openai_client, "WAITS", (0.01, 0.01))
 
 
 def test_an_answer_is_streamed_and_the_key_sent() -> None:
@@ -121,6 +121,15 @@ def test_an_answer_is_streamed_and_the_key_sent() -> None:
     }
 
 
+def test_another_attempt_is_sampled_with_a_seed_of_its_own() -> None:
+    with answering((200, events("Two litres."))) as (address, asked):
+        model = RemoteModel(address, "chef")
+        for attempt in (0, 1, 2):
+            assert list(model.stream(ASKED, 20, Event(), attempt))
+    sampling = [(request["sent"]["temperature"], request["sent"].get("seed")) for request in asked]
+    assert sampling == [(0, None), (openai_client.TEMPERATURE, 1), (openai_client.TEMPERATURE, 2)]
+
+
 def test_a_turn_that_was_begun_is_not_sent() -> None:
     with answering((200, events("Yes. ", "Two litres."))) as (address, asked):
         begun = [*ASKED, Message("assistant", ("Yes. The passage states that",))]
@@ -133,16 +142,13 @@ def test_the_first_model_is_taken_when_none_is_named() -> None:
         assert RemoteModel(address).name == "chef"
 
 
-def test_sentences_are_checked_and_cited_as_with_any_model(
-    knowledge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sentences_are_checked_and_cited_as_with_any_model(knowledge: Path, tmp_path: Path) -> None:
     embedder = HashEmbedder()
     build(knowledge, tmp_path / "index", embedder)
     retriever = Retriever(KnowledgeIndex(tmp_path / "index", embedder.name), embedder)
-    yes = json.dumps({"choices": [{"message": {"content": "Yes"}}]})
-    monkeypatch.setattr(choosing, "RIVALS", 1)
-    with answering((200, yes), (200, events(TRUE, " Bananas grow", " on Mars."))) as (address, _):
-        answer = Assistant(retriever, embedder, RemoteModel(address, "chef")).ask("When should I water my tomatoes?")
+    with answering((200, events(TRUE, " Bananas grow", " on Mars."))) as (address, _):
+        assistant = Assistant(retriever, embedder, RemoteModel(address, "chef"))
+        answer = assistant.ask("How much water do tomatoes need every day in summer?")
     assert TRUE in answer.text
     assert "Mars" not in answer.text
     assert answer.withheld == 1
@@ -201,7 +207,7 @@ def test_what_is_no_address_is_said_too() -> None:
 
 
 def test_a_silent_server_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(openai_client, "SILENCE_SECONDS", 0.2)
     slow = answering((200, events("One ", "two.")), silent_seconds=0.6)
     with slow as (address, _), pytest.raises(ModelError, match="does not answer"):
         written(RemoteModel(address, "chef"))
@@ -214,31 +220,6 @@ def test_a_stop_is_noticed_while_the_server_is_silent() -> None:
         started = time.monotonic()
         assert "two." not in written(RemoteModel(address, "chef"), stop)
         assert time.monotonic() - started < 0.8
-
-
-@pytest.mark.parametrize(
-    ("likely", "lead"),
-    [
-        ({"Yes": -0.1, "No": -2.5}, 2.4),
-        ({"No": -0.1, "Yes": -2.5}, -2.4),
-        ({" No": -0.1, "Maybe": -2.5}, -2.4),
-        ({"Perhaps": -0.1, "Maybe": -2.5}, 0.0),
-    ],
-)
-def test_a_yes_or_no_is_weighed_by_its_logits(likely: dict[str, float], lead: float) -> None:
-    entries = [{"token": token, "logprob": value} for token, value in likely.items()]
-    choice = {"message": {"content": "x"}, "logprobs": {"content": [{"top_logprobs": entries}]}}
-    with answering((200, json.dumps({"choices": [choice]}))) as (address, asked):
-        assert RemoteModel(address, "chef").leads([ASKED, ASKED], {"Yes": 1, "No": -1}, Event()) == pytest.approx(
-            [lead, lead]
-        )
-    assert asked[0]["sent"]["max_tokens"] == 1
-
-
-@pytest.mark.parametrize(("said", "wanted"), [("Yes.", True), ("No, it does not.", False), ("", False)])
-def test_without_logits_what_is_said_counts(said: str, wanted: bool) -> None:
-    with answering((200, json.dumps({"choices": [{"message": {"content": said}}]}))) as (address, _):
-        assert (RemoteModel(address, "chef").leads([ASKED], {"Yes": 1, "No": -1}, Event())[0] > 0) is wanted
 
 
 def test_doctor_says_whether_the_server_answers_and_has_the_model(settings: Settings) -> None:
@@ -266,10 +247,6 @@ def test_a_real_server_of_llama_cpp(weights_cache: Path, settings: Settings) -> 
         model = load_model(replace(settings, model=address), lambda _: None)
         asked = [Message("user", ("What is the capital of France? Answer in one word.",))]
         assert "Paris" in "".join(token.text for token in model.stream(asked, 12, Event()))
-        grass = [Message("user", ("Is grass green? Answer Yes or No.",))]
-        leads = model.leads([grass, grass], {"Yes": 1, "No": -1}, Event())
-        assert leads == pytest.approx(
-            [-lead for lead in model.leads([grass, grass], {"No": 1, "Yes": -1}, Event())], abs=0.01
-        )
-        assert 0 < abs(leads[0]) < 20
+        answers = {"".join(token.text for token in model.stream(TALE, 20, Event(), attempt)) for attempt in range(4)}
+        assert len(answers) > 1, "each attempt is worded in its own way"
         server.communicate(timeout=20)

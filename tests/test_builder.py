@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assistant import indexing
-from assistant.ingestion.loaders import read_folder
 from assistant.errors import KnowledgeError, KnowledgeIndexError
+from assistant.ingestion import expansion
+from assistant.ingestion.builder import Report, build
+from assistant.ingestion.expansion import MOST
 from assistant.retrieval.store import DATABASE, KnowledgeIndex, connection, read_manifest
-from assistant.ingestion.builder import EMBEDDED, Report, build
-from assistant.schemas import Chunk, Document, Progress
+from assistant.schemas import Chunk, Expansion, Progress
 from tests.conftest import ROOT
 from tests.fakes import HashEmbedder
 
@@ -81,11 +81,16 @@ def consistent(folder: Path) -> None:
             vectors = [snapshot.store.reconstruct(row) for owner, row in rows if owner == identifier]
             found = snapshot.database.execute("SELECT questions FROM chunks_text WHERE rowid = ?", (identifier,))
             questions = [question for question in found.fetchone()[0].split("\n") if question]
-            np.testing.assert_allclose(vectors, embedder.embed([chunk.embedding_text, *questions[:EMBEDDED]]))
+            whole, *asked = embedder.encode([chunk.embedding_text, *questions])
+            np.testing.assert_allclose(vectors, [whole.vector, *(encoding.vector for encoding in asked)])
+            stored = snapshot.encodings([identifier])[identifier]
+            for field in ("vector", "ids", "spans", "tokens"):
+                np.testing.assert_array_equal(getattr(stored, field), getattr(whole, field))
             document = snapshot.document(chunk.document)
             assert document
             assert document.text[chunk.offset : chunk.offset + len(chunk.text)] == chunk.text
-        assert snapshot.database.execute("SELECT count(*) FROM chunks_text").fetchone() == (len(chunks),)
+        for table in ("chunks_text", "tokens"):
+            assert snapshot.database.execute(f"SELECT count(*) FROM {table}").fetchone() == (len(chunks),)
 
 
 def test_what_was_built_can_be_searched_by_meaning_and_by_words(knowledge: Path, folder: Path) -> None:
@@ -119,15 +124,7 @@ def test_nearest_is_in_order_and_agrees_with_the_likenesses(built: Path) -> None
             snapshot.nearest(vector[:10], 1)
 
 
-ASKED = """---
-title: Sick plants
-questions:
-  Sick plants: [what is wrong with my plants]
-  Drooping: [why does my basil hang its head, "leaves look tired, what now?"]
-  No such heading: [lost]
----
-
-# Sick plants
+PLANTS = """# Sick plants
 
 Plants show what they lack.
 
@@ -135,10 +132,17 @@ Plants show what they lack.
 
 Limp leaves mean thirst.
 """
+ASKED = (
+    Expansion("Sick plants", "", ("what is wrong with my plants",)),
+    Expansion("Sick plants: Drooping", "", ("why does my basil hang its head", "leaves look tired, what now?")),
+    Expansion("Sick plants: No such heading", "", ("lost",)),
+)
 
 
-def test_a_chunk_is_found_by_the_questions_that_its_author_wrote_down(knowledge: Path, built: Path) -> None:
-    (knowledge / "plants.md").write_text(ASKED)
+def test_a_chunk_is_found_by_the_questions_of_its_expansion(knowledge: Path, built: Path) -> None:
+    path = knowledge / "plants.md"
+    path.write_text(PLANTS)
+    expansion.write(path, ASKED)
     build(knowledge, built, HashEmbedder())
     consistent(built)
     assert nearest(opened(built), "basil hang its head").text == "Limp leaves mean thirst."
@@ -157,59 +161,50 @@ def test_a_chunk_is_found_by_the_questions_that_its_author_wrote_down(knowledge:
         drooping = likenesses[max(found, key=lambda i: found[i])]
         assert len(drooping) == 3
         assert drooping[1] == max(drooping)
-    for text in (ASKED.replace("tired", "weak"), ASKED.replace("  Sick", "  - Sick"), ASKED.replace("questions", "x")):
-        (knowledge / "plants.md").write_text(text)
-        build(knowledge, built, HashEmbedder())
-        consistent(built)
-    assert nearest(opened(built), "basil hang its head").text != "Limp leaves mean thirst."
-    (knowledge / "plants.md").unlink()
+
+
+def test_a_change_of_the_expansion_indexes_its_document_anew(knowledge: Path, built: Path) -> None:
+    path = knowledge / "plants.md"
+    path.write_text(PLANTS)
     build(knowledge, built, HashEmbedder())
+    expansion.write(path, ASKED)
+    assert changes(build(knowledge, built, HashEmbedder())) == (0, 1, 0, 3)
     consistent(built)
+    assert changes(build(knowledge, built, HashEmbedder())) == (0, 0, 0, 4)
+    expansion.write(path, ASKED[:1])
+    assert changes(build(knowledge, built, HashEmbedder())) == (0, 1, 0, 3)
+    consistent(built)
+    assert nearest(opened(built), "basil hang its head").text != "Limp leaves mean thirst."
+    expansion.sidecar(path).unlink()
+    assert changes(build(knowledge, built, HashEmbedder())) == (0, 1, 0, 3)
+    with opened(built).snapshot() as snapshot:
+        assert snapshot.counts()[1] == snapshot.store.ntotal
 
 
-def test_of_many_questions_the_first_are_embedded_and_the_words_of_all_searched(tmp_path: Path, folder: Path) -> None:
-    words = [f"plant{number}" for number in range(EMBEDDED + 2)]
-    many = "".join(f"    - who waters {word}\n" for word in words)
-    (tmp_path / "many.md").write_text(f"---\nquestions:\n  many:\n{many}---\nWater plants.\n")
+def test_of_many_questions_the_first_are_used(tmp_path: Path, folder: Path) -> None:
+    asked = tuple(f"who waters plant{number}" for number in range(MOST + 2))
+    (tmp_path / "many.md").write_text("Water plants.\n")
+    expansion.write(tmp_path / "many.md", [Expansion("many", "", asked)])
     build(tmp_path, folder, HashEmbedder())
     consistent(folder)
     with opened(folder).snapshot() as snapshot:
-        assert snapshot.store.ntotal == 1 + EMBEDDED
-        assert all(snapshot.full_text(word, 5) for word in words)
+        assert snapshot.store.ntotal == 1 + MOST
+        assert snapshot.full_text(f"plant{MOST - 1}", 5)
+        assert not snapshot.full_text(f"plant{MOST}", 5)
 
 
-def test_one_chunk_with_many_vectors_leaves_room_for_others(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(indexing, "EMBEDDED", 1_000)
-    many = "".join(f"    - how do i water plant {number}\n" for number in range(600))
-    (tmp_path / "many.md").write_text(f"---\nquestions:\n  many:\n{many}---\nWater plants.\n")
+def test_chunks_with_many_vectors_leave_room_for_others(tmp_path: Path, folder: Path) -> None:
     for number in range(20):
-        (tmp_path / f"{number}.md").write_text(f"Plant {number} likes water.\n")
+        path = tmp_path / f"{number}.md"
+        path.write_text(f"Plant {number} likes water.\n")
+        if number < 3:
+            asked = tuple(f"how do i water plant {number} time{n}" for n in range(MOST))
+            expansion.write(path, [Expansion(f"{number}", "", asked)])
     build(tmp_path, folder, HashEmbedder())
     with opened(folder).snapshot() as snapshot:
-        vector = HashEmbedder().embed(["how do i water plant 7"])[0]
-        assert [len(snapshot.nearest(vector, limit)) for limit in (1, 10, 100)] == [1, 10, 21]
+        vector = HashEmbedder().embed(["how do i water plant 1 time"])[0]
+        assert [len(snapshot.nearest(vector, limit)) for limit in (1, 10, 100)] == [1, 10, 20]
         assert list(snapshot.nearest(vector, 5)) == list(snapshot.nearest(vector, 100))[:5]
-
-
-def test_questions_at_a_heading_that_is_not_there_are_reported(tmp_path: Path, folder: Path) -> None:
-    front = 'questions:\n  "*Sun* and rain": when do i sit outside\n  Sun and rain: [why]\n  Moon: [a]\n  Stars: [b]\n'
-    (tmp_path / "a.md").write_text(f"---\ntitle: Sky\n{front}---\n\n## Sun and *rain*\n\nText.\n\n## Moon\n")
-    for _ in range(2):  # also when nothing has changed
-        (unused,) = build(tmp_path, folder, HashEmbedder()).unused
-        assert unused.path == "a.md"
-        assert "below 'Moon', 'Stars': mend" in unused.reason
-    with opened(folder).snapshot() as snapshot:
-        assert snapshot.store.ntotal == 3
-
-
-def test_questions_in_front_matter_that_are_meant_otherwise_are_left_alone(tmp_path: Path) -> None:
-    for given in ("three", "[a, b]", "{Drooping: 3}", "{Drooping: [1, [2], ' ']}", "null"):
-        (tmp_path / "a.md").write_text(f"---\nquestions: {given}\n---\nText.\n")
-        (document,) = read_folder(tmp_path)
-        assert isinstance(document, Document)
-        assert not any(document.questions.values())
 
 
 def test_nothing_changed_means_nothing_done(knowledge: Path, built: Path) -> None:
@@ -422,20 +417,20 @@ def test_a_snapshot_does_not_change_while_the_index_is_built(knowledge: Path, bu
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from assistant import indexing
+from assistant.ingestion import builder
 from tests.fakes import HashEmbedder
 
 knowledge, index, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-indexing.EMBED_AT_ONCE = 2
+builder.EMBED_AT_ONCE = 2
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 class Dying(HashEmbedder):
-    def embed(self, texts):
+    def encode(self, texts):
         if moment == "embedding" and self.seen:
             die()
-        return super().embed(texts)
+        return super().encode(texts)
 
 def listen(event, arguments):
     if event == "open" and moment == "writing" and str(arguments[0]).endswith(".faiss") and "w" in str(arguments[1]):
@@ -444,7 +439,7 @@ def listen(event, arguments):
         die()
 
 sys.addaudithook(listen)
-indexing.build(knowledge, index, Dying())
+builder.build(knowledge, index, Dying())
 """
 
 

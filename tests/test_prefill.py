@@ -9,12 +9,12 @@ from threading import Event
 
 import pytest
 
-from assistant import reading
-from assistant.pipeline import Assistant
-from assistant.retrieval.store import KnowledgeIndex
+from assistant import prefill
 from assistant.ingestion.builder import build
+from assistant.pipeline import Assistant
 from assistant.prefill import ReadAhead, most_useful_first
 from assistant.retrieval.hybrid_search import Retriever
+from assistant.retrieval.store import KnowledgeIndex
 from assistant.schemas import Chunk, Message
 from tests.fakes import HashEmbedder, ScriptedModel
 
@@ -43,8 +43,8 @@ def _until(true: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(reading, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(prefill, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(prefill, "PAUSE_SECONDS", 0.0)
 
 
 def _assistant(knowledge: Path, index: Path, model: RememberingModel) -> Assistant:
