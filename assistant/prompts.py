@@ -68,8 +68,7 @@ def passage(chunk: Chunk) -> Passage:
 def rewrite_messages(question: str, conversation: Conversation) -> list[Message]:
     """The prompt that makes a follow-up stand alone."""
     turns = "".join(
-        f"{'User' if turn.role == 'user' else 'Assistant'}: {' '.join(turn.content.split())[:EARLIER_CHARACTERS]}\n"
-        for turn in conversation[-4:]
+        f"{'User' if turn.role == 'user' else 'Assistant'}: {_shortened(turn.content)}\n" for turn in conversation[-4:]
     )
     return [
         Message("system", (REWRITE,)),
@@ -81,6 +80,11 @@ def rewrite_messages(question: str, conversation: Conversation) -> list[Message]
             ),
         ),
     ]
+
+
+def _shortened(text: str) -> str:
+    """A turn on one line, without its citations."""
+    return " ".join(re.sub(r"(?<!\w)\[\d+\]", "", text).split())[:EARLIER_CHARACTERS]
 
 
 def expand_messages(chunk: Chunk) -> list[Message]:

@@ -245,12 +245,10 @@ def test_a_number_in_brackets_becomes_one_in_parentheses_and_an_index_stays(make
     )
 
 
-@pytest.mark.xfail(strict=True, reason="a citation that the model writes counts as a number that evidence must have")
 def test_a_sentence_with_a_citation_of_the_model_is_not_withheld_for_it(make: Make) -> None:
     assert make(f"{TRUE[:-1]} [7]. {ALSO_TRUE}")[0].ask(QUESTION).withheld == 0
 
 
-@pytest.mark.xfail(strict=True, reason="numbers of the question count as evidence")
 def test_a_number_that_only_the_question_has_is_not_supported(make: Make) -> None:
     answer = make(WRONG_NUMBER)[0].ask("Do tomatoes need 7 litres of water every day in summer?")
     assert WRONG_NUMBER not in answer.text
@@ -287,7 +285,6 @@ def test_what_a_reader_of_a_document_cannot_see_the_model_does_not_read(make: Ma
     assert "BANANAS" not in model.prompts[0][1].text
 
 
-@pytest.mark.xfail(strict=True, reason="comments of a document count as evidence for numbers and names")
 def test_a_comment_in_a_document_is_no_evidence(make: Make, knowledge: Path) -> None:
     (knowledge / "basil.md").write_text("# Basil\n\nBasil needs shade. <!-- It grows 99 cm high. -->\n")
     answer = make("Basil needs 99 hours of shade.")[0].ask("Does basil need shade?")

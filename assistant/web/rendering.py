@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib import parse
 
 from markdown_it import MarkdownIt
@@ -20,6 +20,9 @@ from assistant.schemas import Chunk, Citation, Document, SearchResult, place_add
 # stand around quotes while Markdown is rendered; they are punctuation, so that what is emphasised stays so
 _OPEN, _CLOSE = "⸨", "⸩"
 
+
+# only what every renderer takes for code: a span on one line between as many backticks, and a fenced block
+_CODE = re.compile(r"(?<![`\\])(`+)(?!`)[^`\n]+\1(?!`)|^(```+)[^`\n]*\n(?:[^`]*\n)?\2[ \t]*$", re.MULTILINE)
 
 # the web, and other documents of the collection; nothing with another scheme, and nothing absolute
 _OWN_LINKS = r"https?://|(?![a-zA-Z][\w+.-]*:|[/\\])"
@@ -41,13 +44,30 @@ def citation_link(citation: Citation) -> str:
 def linked(text: str, citations: Sequence[Citation]) -> str:
     """``text`` with every ``[n]`` of a citation turned into its link; other brackets stay text."""
     links = {str(citation.number): citation_link(citation) for citation in citations}
-    return re.sub(r"(?<!\w)\[(\d+)\]", lambda match: links.get(match.group(1), match.group()), text)
+
+    def link(part: str) -> str:
+        return re.sub(r"(?<!\w)\[(\d+)\]", lambda match: links.get(match.group(1), match.group()), part)
+
+    return _outside_code(text, link)
+
+
+def _outside_code(text: str, change: Callable[[str], str]) -> str:
+    """``text`` with all that is no code changed; code is shown as it is written."""
+    parts, start = [], 0
+    for code in _CODE.finditer(text):
+        parts += [change(text[start : code.start()]), code.group()]
+        start = code.end()
+    return "".join([*parts, change(text[start:])])
 
 
 def safe_markdown(text: str) -> str:
     """A model's sentence for a page that renders Markdown: no HTML, no image, no link, no mathematics."""
-    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("![", "[").replace("$", "&#36;")
+
+    def safe(part: str) -> str:
+        part = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", part)
+        return part.replace("&", "&amp;").replace("<", "&lt;").replace("![", "[").replace("$", "&#36;")
+
+    return _outside_code(text, safe)
 
 
 def sources_html(citations: Sequence[Citation], results: Sequence[SearchResult]) -> str:
