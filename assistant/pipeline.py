@@ -216,6 +216,7 @@ class _Run:
 
     def _answered(self, query: str, results: Sequence[SearchResult], verifier: Verifier) -> Iterator[Sentence]:
         """What the model writes, as far as it is supported; else the nearest sentences of the documents."""
+        is_foreign = False
         wanted = form(self._question, query != self._question, self._assistant.retriever)
         for lead, sentence in self._pieces(query, results, verifier, "- " if wanted == "list" else ""):
             if is_not_found(sentence):
@@ -226,13 +227,15 @@ class _Run:
             is_item = bool(_ITEM.search(lead)) or sentence.startswith(("|", "```", "~~~"))
             if not spans:
                 self._draft.withheld += 1
+                is_foreign = is_foreign or verifier.is_foreign(sentence)
             elif wanted != "sentence" and (is_item or verifier.is_short_of_items(sentence, spans)):
                 yield from self._unit(spans[0]) or self._sentence(lead, sentence, spans)
             else:
                 yield from self._sentence(lead, sentence, spans)
             if wanted == "sentence" and self._draft.text:
                 return
-        if not self._draft.text and not self._stop.is_set():
+        # a name or number from elsewhere says that the passages do not hold the answer
+        if not self._draft.text and not is_foreign and not self._stop.is_set():
             yield from self._quoted(verifier)
 
     def _sentence(self, lead: str, sentence: str, spans: Sequence[Span]) -> Iterator[Sentence]:

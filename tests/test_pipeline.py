@@ -110,12 +110,18 @@ def test_an_unsupported_sentence_is_withheld_and_counted(make: Make, knowledge: 
 
 
 def test_when_all_is_withheld_the_documents_are_quoted(make: Make, knowledge: Path) -> None:
-    answer = make(f"{WRONG_NUMBER} Bananas grow in heaven.")[0].ask(QUESTION)
+    answer = make("Bananas grow in heaven. Nobody ever goes there.")[0].ask(QUESTION)
     assert (answer.refused, answer.is_quoted, answer.withheld) == (False, True, 2)
     assert answer.text.startswith(f"{QUOTED} {TRUE} [1]")
     assert 1 <= len(answer.citations) <= MOST_QUOTES == 3
     assert {citation.heading for citation in answer.citations} == {"Watering"}
     verbatim(answer, knowledge)
+
+
+def test_when_the_model_has_it_from_elsewhere_the_question_is_refused(make: Make) -> None:
+    for said in (WRONG_NUMBER, "They were first grown by Linnaeus."):
+        answer = make(said)[0].ask(QUESTION)
+        assert (answer.refused, answer.is_quoted, answer.citations, answer.withheld) == (True, False, (), 1)
 
 
 @pytest.mark.parametrize("said", ["Not in the documents.", "Not in the documents", " **Not in the documents.** "])
@@ -257,7 +263,7 @@ def test_a_number_that_only_the_question_has_is_not_supported(make: Make) -> Non
 
 def test_a_bracketed_number_of_a_document_is_no_citation(make: Make, knowledge: Path) -> None:
     (knowledge / "basil.md").write_text("# Basil\n\nBasil needs shade at noon [7].\n")
-    for said in ("Basil needs shade at noon [7].", "Bananas grow on Mars."):
+    for said in ("Basil needs shade at noon [7].", "Nobody ever goes away."):
         answer = make(said)[0].ask("Does basil need shade at noon?")
         assert answer.text.endswith("Basil needs shade at noon (7). [1]")
         assert [citation.quote for citation in answer.citations] == ["Basil needs shade at noon [7]."]

@@ -148,6 +148,11 @@ class Verifier:
             return []
         return spans
 
+    def is_foreign(self, claim: str) -> bool:
+        """Whether ``claim`` holds a number or a name of no passage: the model has it from elsewhere."""
+        texts = (f"{result.chunk.heading_path}\n{visible(result.chunk.text)}" for result in self._results)
+        return bool(missing_facts(plain_text(_MARK.sub("", claim)), "\n".join([self._question, *texts])))
+
     def is_short_of_items(self, claim: str, spans: Sequence[Span]) -> bool:
         """Whether ``claim`` rests on a whole list, and leaves out some of its items."""
         encoding = self._retriever.encode(plain_text(claim))
