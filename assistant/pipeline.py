@@ -316,12 +316,11 @@ class _Run:
 
     def _is_shown(self, spans: Sequence[Span]) -> bool:
         """Whether the evidence stands in a list that has been shown whole."""
-        return any(
+        return bool(self._units) and any(
             citation.document == span.chunk.document
             and citation.offset <= span.chunk.offset + span.start < citation.offset + len(citation.quote)
             for span in spans
             for citation in self._draft.citations
-            if self._units
         )
 
     def _shown(self, lead: str, sentence: str, evidence: Sequence[Citation], chunk: Chunk) -> Sentence:

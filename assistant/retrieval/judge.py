@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from assistant.retrieval.hybrid_search import token_similarities
+from assistant.retrieval.hybrid_search import max_similarity, token_similarities
 from assistant.schemas import Encoding, SearchResult, Vectors
 from assistant.words import identifiers, numbers
 
@@ -58,10 +58,10 @@ def relevance_features(
         weights: how rare each token of the question is, shape ``(n,)``.
         sentences: those of the first result.
     """
-    first, *others = (match(question, result.encoding) for result in results if result.encoding is not None)
-    whole = _features(first, weights)
-    best = max((_mean(match(question, sentence).similarity, weights) for sentence in sentences), default=0.0)
-    rival = max((_mean(other.similarity, weights) for other in others), default=0.0)
+    first, *others = (result.encoding for result in results if result.encoding is not None)
+    whole = _features(match(question, first), weights)
+    best = max((max_similarity(question, weights, sentence) for sentence in sentences), default=0.0)
+    rival = max((max_similarity(question, weights, other) for other in others), default=0.0)
     return [results[0].similarity, *whole, best, whole[0] - rival]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -111,19 +112,18 @@ class Verifier:
             return 0.0
         if self._judge:
             return self._judge.score(self._question, plain_text(self._results[0].chunk.embedding_text))
-        encoding, weights = self._encoded(self._question)
+        encoding, weights = self._asked
         sentences = [span.encoding for span in self.spans[0]]
         return scales()["relevance"].score(relevance_features(encoding, weights, self._results, sentences))
 
     @property
     def is_relevant(self) -> bool:
         """Whether the first passage may answer the question."""
-        threshold = CrossEncoderJudge.THRESHOLD if self._judge else scales()["relevance"].threshold
-        return self.relevance >= threshold
+        return self.relevance >= self._threshold("relevance")
 
     def nearest(self, limit: int, of: slice = slice(None)) -> list[Span]:
-        """The sentences and lists nearest to the question, best first, among the results that ``of`` selects."""
-        encoding, weights = self._encoded(self._question)
+        """The sentences nearest to the question, best first, among the results that ``of`` selects."""
+        encoding, weights = self._asked
         found = [
             (max_similarity(encoding, weights, span.encoding), span)
             for spans in self.spans[of]
@@ -140,17 +140,16 @@ class Verifier:
         if not any(character.isalnum() for character in plain_text(claim)):
             return []
         spans, score, _ = self.best(claim)
-        if not spans or score < (CrossEncoderJudge.THRESHOLD if self._judge else scales()["support"].threshold):
+        if not spans or score < self._threshold("support"):
             return []
         chunk = spans[0].chunk
-        text = visible(chunk.text)
-        if missing_facts(plain_text(claim), f"{chunk.heading_path}\n{text}") or not code_stands(claim, text):
+        if missing_facts(plain_text(claim), _read(chunk)) or not code_stands(claim, visible(chunk.text)):
             return []
         return spans
 
     def is_foreign(self, claim: str) -> bool:
         """Whether ``claim`` holds a number or a name of no passage: the model has it from elsewhere."""
-        texts = (f"{result.chunk.heading_path}\n{visible(result.chunk.text)}" for result in self._results)
+        texts = (_read(result.chunk) for result in self._results)
         return bool(missing_facts(plain_text(_MARK.sub("", claim)), "\n".join([self._question, *texts])))
 
     def is_short_of_items(self, claim: str, spans: Sequence[Span]) -> bool:
@@ -169,7 +168,7 @@ class Verifier:
         encoding, weights = self._encoded(plain_text(claim))
         best: tuple[list[Span], float, list[float]] = ([], 0.0, [])
         # an answer repeats how it was asked
-        asked = match(encoding, self._retriever.encode(self._question))
+        asked = match(encoding, self._asked[0])
         for result, spans in zip(self._results, self.spans, strict=True):
             if result.encoding is None:
                 continue
@@ -186,9 +185,22 @@ class Verifier:
             return best[0], self._judge.score(plain_text(claim), f"{chunk.heading_path}. {quotes}"), best[2]
         return best
 
+    @cached_property
+    def _asked(self) -> tuple[Encoding, Vectors]:
+        """The question, and how rare its tokens are."""
+        return self._encoded(self._question)
+
+    def _threshold(self, name: str) -> float:
+        return CrossEncoderJudge.THRESHOLD if self._judge else scales()[name].threshold
+
     def _encoded(self, text: str) -> tuple[Encoding, Vectors]:
         encoding = self._retriever.encode(text)
         return encoding, self._retriever.rarities(encoding)
+
+
+def _read(chunk: Chunk) -> str:
+    """A passage below its headings, as a reader sees it."""
+    return f"{chunk.heading_path}\n{visible(chunk.text)}"
 
 
 def _candidates(
