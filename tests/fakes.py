@@ -81,22 +81,30 @@ class WordJudge(CrossEncoderJudge):
 class ScriptedModel:
     """A language model that writes a fixed text, or what ``script`` makes of the prompt.
 
-    Asked to rewrite a question, it writes ``rewritten``.
+    Asked to rewrite a question, it writes ``rewritten``; asked whether evidence says something, Yes, but No to what
+    ``denied`` is part of.
     """
 
     name = "scripted"
 
-    def __init__(self, script: str | Callable[[Sequence[Message]], str], rewritten: str = "") -> None:
+    def __init__(
+        self, script: str | Callable[[Sequence[Message]], str], rewritten: str = "", denied: str = "\0"
+    ) -> None:
         self._script = script
         self._rewritten = rewritten
+        self._denied = denied
         self.prompts: list[Sequence[Message]] = []
         self.rewrites: list[Sequence[Message]] = []
+        self.checks: list[str] = []
         self.attempts: list[int] = []
 
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
         if messages[0].text == REWRITE:
             self.rewrites.append(messages)
             text = self._rewritten
+        elif messages[-1].text.endswith("Yes or No?"):
+            self.checks.append(messages[1].text)
+            text = "No" if self._denied in messages[1].text else "Yes"
         else:
             self.prompts.append(messages)
             self.attempts.append(attempt)

@@ -262,6 +262,7 @@ def test_a_request_to_stop_lets_running_answers_end_and_nobody_in(weights_cache:
     assert "Traceback" not in said
 
 
+@pytest.mark.soak
 def test_a_request_to_stop_while_indexing_ends_it_in_order(weights_cache: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,

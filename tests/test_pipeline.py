@@ -46,8 +46,10 @@ def make(knowledge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ma
     """
     monkeypatch.setattr(verifier, "scales", lambda: {"support": PlainScale()})
 
-    def made(script: str | Callable[[Sequence[Message]], str], rewritten: str = "") -> tuple[Assistant, ScriptedModel]:
-        embedder, model = HashEmbedder(), ScriptedModel(script, rewritten)
+    def made(
+        script: str | Callable[[Sequence[Message]], str], rewritten: str = "", denied: str = "\0"
+    ) -> tuple[Assistant, ScriptedModel]:
+        embedder, model = HashEmbedder(), ScriptedModel(script, rewritten, denied)
         build(knowledge, tmp_path / "index", embedder)
         retriever = Retriever(KnowledgeIndex(tmp_path / "index", embedder.name), embedder)
         return Assistant(retriever, embedder, model, CONTACT, WordJudge()), model
@@ -109,6 +111,17 @@ def test_an_unsupported_sentence_is_withheld_and_counted(make: Make, knowledge: 
     verbatim(answer, knowledge)
 
 
+def test_a_sentence_is_withheld_that_the_model_does_not_find_in_its_evidence(make: Make) -> None:
+    turned = "In summer every tomato needs water at noon, not in the morning."
+    assistant, model = make(f"{TRUE} {turned}", denied=turned)
+    answer = assistant.ask(QUESTION)
+    assert (answer.text, answer.withheld) == (f"{TRUE} [1]", 1)
+    # what stands in the document word for word is not asked about
+    (check,) = model.checks
+    assert ALSO_TRUE in check
+    assert turned in check
+
+
 def test_when_all_is_withheld_the_documents_are_quoted(make: Make, knowledge: Path) -> None:
     answer = make("Bananas grow in heaven. Nobody ever goes there.")[0].ask(QUESTION)
     assert (answer.refused, answer.is_quoted, answer.withheld) == (False, True, 2)
@@ -116,6 +129,20 @@ def test_when_all_is_withheld_the_documents_are_quoted(make: Make, knowledge: Pa
     assert 1 <= len(answer.citations) <= MOST_QUOTES == 3
     assert {citation.heading for citation in answer.citations} == {"Watering"}
     verbatim(answer, knowledge)
+
+
+def test_an_answer_that_begins_with_two_unsupported_sentences_is_given_up(make: Make) -> None:
+    answer = make(f"Bananas grow in heaven. {TRUE}")[0].ask(QUESTION)
+    assert (answer.text, answer.is_quoted, answer.withheld) == (f"{TRUE} [1]", False, 1)
+    answer = make(f"Bananas grow in heaven. Nobody goes there. {TRUE}")[0].ask(QUESTION)
+    assert (answer.text.startswith(QUOTED), answer.is_quoted, answer.withheld) == (True, True, 2)
+
+
+def test_what_announces_a_list_waits_for_its_first_item(make: Make) -> None:
+    intro = "Tomatoes need in summer:"
+    assert make(f"{intro}\n\n- {ALSO_TRUE}")[0].ask(QUESTION).text == f"{intro} [1]\n\n- {ALSO_TRUE} [2]"
+    answer = make(f"{TRUE} {intro}\n\n- Bananas grow on Mars.")[0].ask(QUESTION)
+    assert (answer.text, answer.withheld) == (f"{TRUE} [1]", 1)
 
 
 def test_when_the_model_has_it_from_elsewhere_the_question_is_refused(make: Make) -> None:

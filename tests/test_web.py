@@ -261,7 +261,7 @@ class TestChatPage:
         assert "<mark>" in sources
 
     def test_an_answer_without_a_sentence_of_the_model_is_said_to_be_quoted(self, settings: Settings) -> None:
-        for script, is_quoted in (("Bananas grow on Mars.", True), ("Bread bakes for forty minutes.", False)):
+        for script, is_quoted in (("Bananas are grown by machines.", True), ("Bread bakes for forty minutes.", False)):
             page = ChatPage(settings, prepared(settings, ScriptedModel(script)))
             text, sources = self._states(page, self.QUESTION)[-1]
             assert "forty minutes" in text

@@ -119,6 +119,7 @@ def space(lender: Lender, knowledge: Path, tmp_path: Path) -> Iterator[tuple[htt
             process.wait(10)
 
 
+@pytest.mark.soak
 def test_answers_are_written_on_a_gpu_that_is_borrowed_for_each(
     space: tuple[httpx.Client, subprocess.Popen[bytes]], lender: Lender
 ) -> None:
@@ -138,6 +139,7 @@ def test_answers_are_written_on_a_gpu_that_is_borrowed_for_each(
     assert failed == [["false"]] * 2
 
 
+@pytest.mark.soak
 def test_where_there_is_no_gpu_left_it_is_said_what_to_do(
     space: tuple[httpx.Client, subprocess.Popen[bytes]], lender: Lender
 ) -> None:

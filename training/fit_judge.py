@@ -15,9 +15,9 @@ Data statement
 Method
     Logistic regression with L2 regularisation on standardised features (scikit-learn, which
     sentence-transformers brings). The thresholds, `THRESHOLDS`, are chosen. Relevance: people ask our documents in
-    other words than CLAPnq's questions, so its level does not carry over; 99 % of the answerable development questions
-    lie above the threshold. It refuses what is far from all documents, and leaves the rest to the model. Support: 93 %
-    of the right sentences of the held-out half lie above the threshold.
+    other words than CLAPnq's questions, so its level does not carry over. At .005 lie 110 of the 111 answerable
+    development questions above the threshold and 14 of the 20 on other things below it. The rest is left to the model.
+    Support: 93 % of the right sentences of the held-out half lie above the threshold.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from assistant.retrieval.verifier import Verifier
 from assistant.schemas import SearchResult, Turn
 from assistant.settings import Settings
 
-THRESHOLDS = {"relevance": 0.002, "support": 0.2}
+THRESHOLDS = {"relevance": 0.005, "support": 0.2}
 SEED = 1
 EVERY = 3
 """Of the questions with answers so many are left out between two; more change little."""

@@ -8,7 +8,7 @@ the model has no say in them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -91,11 +91,21 @@ class Verifier:
     Args:
         question: as it stands alone.
         judge: in the place of the fitted scores.
+        confirm: whether a claim, the first text, follows from evidence, the second. It is asked last, because it takes
+            longest. Similarity does not tell "cheaper" from "dearer"; a language model that reads nothing but the
+            evidence mostly does.
     """
 
-    def __init__(self, retriever: Retriever, question: str, judge: CrossEncoderJudge | None = None) -> None:
+    def __init__(
+        self,
+        retriever: Retriever,
+        question: str,
+        judge: CrossEncoderJudge | None = None,
+        confirm: Callable[[str, str], bool] = lambda claim, evidence: True,
+    ) -> None:
         self._retriever = retriever
         self._judge = judge
+        self._confirm = confirm
         self._question = question
         self._results: list[SearchResult] = []
         self.spans: list[list[Span]] = []
@@ -145,7 +155,9 @@ class Verifier:
         chunk = spans[0].chunk
         if missing_facts(plain_text(claim), _read(chunk)) or not code_stands(claim, visible(chunk.text)):
             return []
-        return spans
+        evidence = f"{chunk.heading_path}. {' '.join(visible(span.quote) for span in spans)}"
+        # what stands there word for word needs no second look
+        return spans if _letters(claim) in _letters(evidence) or self._confirm(claim, evidence) else []
 
     def is_foreign(self, claim: str) -> bool:
         """Whether ``claim`` holds a number or a name of no passage: the model has it from elsewhere."""
@@ -153,14 +165,15 @@ class Verifier:
         return bool(missing_facts(plain_text(_MARK.sub("", claim)), "\n".join([self._question, *texts])))
 
     def is_short_of_items(self, claim: str, spans: Sequence[Span]) -> bool:
-        """Whether ``claim`` rests on a whole list, and leaves out some of its items."""
+        """Whether ``claim`` tells of a whole list at least half of the items, and leaves out some."""
         encoding = self._retriever.encode(plain_text(claim))
         for span in spans:
+            told = 0
             for start, end in span.items:
                 item = span.encoding.part(start + span.chunk.text_offset, end + span.chunk.text_offset)
-                weights = self._retriever.rarities(item)
-                if max_similarity(item, weights, encoding) < ITEM:
-                    return True
+                told += max_similarity(item, self._retriever.rarities(item), encoding) >= ITEM
+            if len(span.items) <= 2 * told < 2 * len(span.items):
+                return True
         return False
 
     def best(self, claim: str) -> tuple[list[Span], float, list[float]]:
@@ -201,6 +214,11 @@ class Verifier:
 def _read(chunk: Chunk) -> str:
     """A passage below its headings, as a reader sees it."""
     return f"{chunk.heading_path}\n{visible(chunk.text)}"
+
+
+def _letters(text: str) -> str:
+    """The letters and digits of ``text``, to compare wordings."""
+    return "".join(character for character in plain_text(text).casefold() if character.isalnum())
 
 
 def _candidates(
