@@ -33,7 +33,6 @@ from assistant.prompts import (
     answer_messages,
     check_messages,
     is_no,
-    is_not_found,
     plain_sentence,
 )
 from assistant.query import checked, form, rewritten, small_talk
@@ -182,8 +181,8 @@ class _Draft:
     citations: list[Citation] = field(default_factory=list)
     supported: list[Chunk] = field(default_factory=list)
     withheld: int = 0
-    is_not_found: bool = False
-    """The model finds no answer in the passages, or has a name or number from elsewhere."""
+    is_foreign: bool = False
+    """A sentence that was withheld has a name or number of no passage."""
     is_quoted: bool = False
 
 
@@ -225,8 +224,8 @@ class _Run:
     def _answered(self, query: str, results: Sequence[SearchResult], verifier: Verifier) -> Iterator[Sentence]:
         """What the model writes, as far as it is supported; else the nearest sentences of the documents."""
         yield from self._written(query, results, verifier)
-        # that the model finds nothing, or has a name or number from elsewhere, says that the passages do not answer
-        if self._draft.text or self._draft.is_not_found or self._stop.is_set():
+        # a name or number from elsewhere says that the passages do not hold the answer
+        if self._draft.text or self._draft.is_foreign or self._stop.is_set():
             return
         if verifier.relevance >= QUOTABLE:
             yield from self._quoted(verifier)
@@ -237,10 +236,9 @@ class _Run:
         announced: list[tuple[str, str, list[Span]]] = []
         for lead, sentence in self._pieces(query, results, verifier, "- " if wanted == "list" else ""):
             spans = verifier.support(sentence)
-            if is_not_found(sentence):
-                self._draft.is_not_found = True
-            elif not spans:
-                self._withhold(verifier.is_foreign(sentence))
+            if not spans:
+                self._draft.withheld += 1
+                self._draft.is_foreign = self._draft.is_foreign or verifier.is_foreign(sentence)
                 if not self._draft.text and self._draft.withheld == FALSE_STARTS:
                     break
             elif sentence.endswith(":"):  # it waits for what it announces
@@ -252,10 +250,6 @@ class _Run:
                 yield from self._supported(lead, sentence, spans, verifier, wanted)
             if wanted == "sentence" and self._draft.text:
                 return
-
-    def _withhold(self, is_foreign: bool) -> None:
-        self._draft.withheld += 1
-        self._draft.is_not_found = self._draft.is_not_found or is_foreign
 
     def _supported(
         self, lead: str, sentence: str, spans: Sequence[Span], verifier: Verifier, wanted: str
@@ -271,7 +265,9 @@ class _Run:
             yield self._shown(lead, sentence, [span.citation(0) for span in spans], spans[0].chunk)
 
     def _is_confirmed(self, claim: str, evidence: str) -> bool:
-        """Whether the model, shown only the evidence, finds the claim in it."""
+        """Whether the model, shown only the evidence, finds the claim in it; yes where asking would cost too much."""
+        if not self._assistant.model.is_concurrent:
+            return True
         reply = self._assistant.model.stream(check_messages(claim, evidence), 1, self._stop)
         return not is_no("".join(token.text for token in reply))
 

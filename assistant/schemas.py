@@ -315,6 +315,11 @@ class LanguageModel(Protocol):
         """What it is called to people."""
         ...
 
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether another prompt may be asked, at little cost, while an answer is being written."""
+        ...
+
     def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
         """Decode until the model's end of turn, ``max_tokens``, or soon after ``stop`` is set.
 

@@ -86,6 +86,7 @@ class ScriptedModel:
     """
 
     name = "scripted"
+    is_concurrent = True
 
     def __init__(
         self, script: str | Callable[[Sequence[Message]], str], rewritten: str = "", denied: str = "\0"

@@ -265,6 +265,16 @@ def test_a_prompt_that_does_not_fit_is_an_error(smol: LlamaModel, tiny: Transfor
             list(model.stream(_asked("word " * 5000), 10, Event()))
 
 
+def test_something_else_is_asked_while_an_answer_is_being_written(smol: LlamaModel, tiny: TransformersModel) -> None:
+    for model in (smol, tiny):
+        assert model.is_concurrent
+        alone = [token.text for token in model.stream(_asked("Hello"), 12, Event())]
+        stream = model.stream(_asked("Hello"), 12, Event())
+        written = [next(stream).text]
+        assert list(model.stream(_asked("Yes or No?"), 1, Event()))
+        assert [*written, *(token.text for token in stream)] == alone
+
+
 def test_transformers_answers_token_by_token_and_stops(tiny: TransformersModel) -> None:
     tokens = list(tiny.stream(_asked("Hello"), 12, Event()))
     assert tokens[0].prompt_tokens > 20

@@ -121,6 +121,15 @@ def test_an_answer_is_streamed_and_the_key_sent() -> None:
     }
 
 
+def test_something_else_is_asked_while_an_answer_is_streamed() -> None:
+    with answering((200, events("Two ", "litres.")), (200, events("Yes"))) as (address, _):
+        model = RemoteModel(address, "chef")
+        stream = model.stream(ASKED, 20, Event())
+        assert next(stream).text == "Two "
+        assert [token.text for token in model.stream(ASKED, 1, Event())] == ["Yes"]
+        assert [token.text for token in stream] == ["litres."]
+
+
 def test_another_attempt_is_sampled_with_a_seed_of_its_own() -> None:
     with answering((200, events("Two litres."))) as (address, asked):
         model = RemoteModel(address, "chef")

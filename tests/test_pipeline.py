@@ -9,6 +9,7 @@ from threading import Event, Thread
 
 import pytest
 
+from assistant import pipeline
 from assistant.errors import QuestionError
 from assistant.ingestion.builder import build
 from assistant.pipeline import MOST_ITEMS, MOST_QUOTES, QUOTED, RESULTS, Assistant
@@ -122,6 +123,13 @@ def test_a_sentence_is_withheld_that_the_model_does_not_find_in_its_evidence(mak
     assert turned in check
 
 
+def test_where_a_question_beside_an_answer_costs_too_much_nothing_is_asked(make: Make) -> None:
+    said = "In summer every tomato needs two litres of water."
+    assistant, model = make(said, denied=said)
+    model.is_concurrent = False
+    assert (assistant.ask(QUESTION).text, model.checks) == (f"{said} [1]", [])
+
+
 def test_when_all_is_withheld_the_documents_are_quoted(make: Make, knowledge: Path) -> None:
     answer = make("Bananas grow in heaven. Nobody ever goes there.")[0].ask(QUESTION)
     assert (answer.refused, answer.is_quoted, answer.withheld) == (False, True, 2)
@@ -151,18 +159,11 @@ def test_when_the_model_has_it_from_elsewhere_the_question_is_refused(make: Make
         assert (answer.refused, answer.is_quoted, answer.citations, answer.withheld) == (True, False, (), 1)
 
 
-@pytest.mark.parametrize("said", ["Not in the documents.", "Not in the documents", " **Not in the documents.** "])
-def test_when_the_model_finds_nothing_the_question_is_refused(make: Make, said: str) -> None:
-    assistant, model = make(said)
-    answer = assistant.ask(QUESTION)
-    assert len(model.prompts) == 1
-    assert (answer.refused, answer.is_quoted, answer.citations, answer.withheld) == (True, False, (), 0)
+def test_quotes_are_shown_only_where_the_passage_is_relevant(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "QUOTABLE", 1.1)
+    answer = make("Bananas grow in heaven.")[0].ask(QUESTION)
+    assert (answer.refused, answer.is_quoted, answer.citations, answer.withheld) == (True, False, (), 1)
     assert answer.text == f"{UNKNOWN} Near to it they cover: Growing tomatoes. You can also ask here: {CONTACT}"
-
-
-def test_what_was_shown_stays_when_the_model_then_finds_nothing(make: Make) -> None:
-    answer = make(f"{TRUE} Not in the documents.")[0].ask(QUESTION)
-    assert (answer.text, answer.refused, answer.withheld) == (f"{TRUE} [1]", False, 0)
 
 
 @pytest.mark.parametrize("question", ["Who painted the Mona Lisa?", "quantum entanglement", "When?", "🍅"])

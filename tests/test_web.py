@@ -268,7 +268,7 @@ class TestChatPage:
             assert sources.startswith("<p class='searched'>Quoted:") is is_quoted
 
     def test_a_refusal_offers_the_closest_passages(self, settings: Settings) -> None:
-        page = ChatPage(settings, prepared(settings, ScriptedModel("Not in the documents.")))
+        page = ChatPage(settings, prepared(settings, ScriptedModel("Bread was baked first by Linnaeus.")))
         text, sources = self._states(page, "How is bread baked?")[-1]
         assert text.startswith("I do not know")
         assert sources.count("Closest: Baking bread") >= 1

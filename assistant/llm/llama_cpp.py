@@ -68,6 +68,7 @@ class LlamaModel:
 
     def __init__(self, path: Path, name: str, threads: int, states: StateStore | None = None) -> None:
         self.name = name
+        self.is_concurrent = True
         self._sequences = Sequences(path, threads, SLOTS.stop)
         self._context_tokens = min(CONTEXT_TOKENS, self._sequences.trained_tokens)
         self._states = states or StateStore(Path(), 0)

@@ -49,6 +49,7 @@ class RemoteModel:
     """
 
     def __init__(self, address: str, name: str = "", key: str = "") -> None:
+        self.is_concurrent = True
         self._address = address.rstrip("/")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)

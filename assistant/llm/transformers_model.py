@@ -67,6 +67,7 @@ class TransformersModel:
         self._context_tokens = min(CONTEXT_TOKENS, limit)
         self._ends = _ends(self._model, self._tokenizer)
         self._lock = Lock()
+        self.is_concurrent = lent is None
         self._generated: Task = lent(self._generate) if lent else self._generate
         if not lent:
             self._device()
@@ -84,8 +85,13 @@ class TransformersModel:
                 f"{self._context_tokens} tokens of {self.name}: ask a shorter question."
             )
         growing = GrowingText(lambda answer: str(self._tokenizer.decode(answer, skip_special_tokens=True)))
-        with self._lock, closing(self._generated(prompt, max_tokens, attempt)) as tokens:
-            while not stop.is_set() and (token := next(tokens, None)) is not None:
+        with closing(self._generated(prompt, max_tokens, attempt)) as tokens:
+            while not stop.is_set():
+                # token by token: who reads an answer may ask something else meanwhile
+                with self._lock:
+                    token = next(tokens, None)
+                if token is None:
+                    return
                 yield Token(growing.add(token), len(prompt), 0)
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
@@ -98,11 +104,11 @@ class TransformersModel:
 
     def _generate(self, prompt: list[int], max_tokens: int, attempt: int) -> Generator[int, None, None]:
         """A `Task`: the tokens of an answer, until its end."""
-        device, memory = self._device(), self._memory()
+        model, device, memory = self._model, self._device(), self._memory()
         unread = prompt
         for _ in range(max_tokens):
             with self._torch.inference_mode():
-                output = self._model(input_ids=self._torch.tensor([unread], device=device), use_cache=True, **memory)
+                output = model(input_ids=self._torch.tensor([unread], device=device), use_cache=True, **memory)
             token = self._chosen(output.logits[0, -1], attempt)
             if token in self._ends:
                 return
