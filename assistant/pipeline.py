@@ -236,15 +236,17 @@ class _Run:
         announced: list[tuple[str, str, list[Span]]] = []
         for lead, sentence in self._pieces(query, results, verifier, "- " if wanted == "list" else ""):
             spans = verifier.support(sentence)
+            if self._stop.is_set():
+                return
             if not spans:
                 self._draft.withheld += 1
                 self._draft.is_foreign = self._draft.is_foreign or verifier.is_foreign(sentence)
                 if not self._draft.text and self._draft.withheld == FALSE_STARTS:
                     break
-            elif sentence.endswith(":"):  # it waits for what it announces
+            elif sentence.rstrip("*_ ").endswith(":"):  # it waits for what it announces
                 announced = [(lead, sentence, spans)]
             else:
-                for before in announced:
+                for before in announced if not self._is_shown(spans) else []:
                     yield from self._sentence(*before)
                 announced = []
                 yield from self._supported(lead, sentence, spans, verifier, wanted)
@@ -295,12 +297,12 @@ class _Run:
         texts = chain([begin], (token.text for token in self._tokens(messages)))
         pieces = (pair for text in texts for pair in buffer.feed(text))
         for lead, sentence in pieces:
-            if sentence not in seen:
+            if sentence not in seen and not sentence.endswith(("?", "？")):
                 yield lead, sentence
             seen.add(sentence)
         # what the token limit or a stop cut off is no sentence
         if not self._stop.is_set() and self._timings.answer_tokens < ANSWER_TOKENS:
-            yield from (pair for pair in buffer.flush() if pair[1] not in seen)
+            yield from (pair for pair in buffer.flush() if pair[1] not in seen and not pair[1].endswith("?"))
 
     def _tokens(self, messages: Sequence[Message]) -> Iterator[Token]:
         for token in self._assistant.model.stream(messages, ANSWER_TOKENS, self._stop, self._attempt):

@@ -181,6 +181,10 @@ def test_a_refusal_without_results_or_contact_is_one_sentence(make: Make) -> Non
     assert Assistant(assistant.retriever, assistant.embedder, assistant.model).refusal(()) == UNKNOWN
 
 
+def test_a_question_that_the_model_repeats_is_not_shown(make: Make) -> None:
+    assert make(f"How much water? {TRUE}")[0].ask(QUESTION).text == f"{TRUE} [1]"
+
+
 def test_a_repeated_sentence_is_shown_once(make: Make) -> None:
     answer = make(f"{TRUE} {TRUE} {ALSO_TRUE} {TRUE}")[0].ask(QUESTION)
     assert answer.text == f"{TRUE} [1] {ALSO_TRUE} [2]"

@@ -147,10 +147,10 @@ class Batcher:
         task.generator = task.work(task, task.slot)
 
     def _next(self) -> Task | None:
-        """Whose turn it is of those who wait, if it is anybody's."""
+        """Whose turn it is of those who wait, if it is anybody's: a short prompt goes before a long one."""
         if any(task.opening for task in self._running):
             return None
-        return min(self._waiting, key=lambda task: task.idle, default=None)
+        return min(self._waiting, key=lambda task: (task.idle, task.tokens), default=None)
 
     def _advance(self, task: Task) -> None:
         """Give the task what it asked for, if that is complete, and take its next wish."""

@@ -33,7 +33,8 @@ READERS = 8
 """Questions that are answered at the same time."""
 PREFIX, SCRATCH = 0, 1
 """The sequences that hold the beginning of every prompt, and a passage that is being read or restored."""
-SLOTS = range(2, 2 + READERS)
+SLOTS = range(2, 2 + 2 * READERS)
+"""Each reader may ask one thing more while an answer is being written."""
 PREFIX_TOKENS = 512
 """Memory set aside for the beginning."""
 IDLE_SECONDS = 0.2

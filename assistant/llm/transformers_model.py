@@ -78,7 +78,8 @@ class TransformersModel:
         Raises:
             ModelError: prompt and answer do not fit the context.
         """
-        prompt = self._prompt(messages)
+        with self._lock:  # the tokenizer is no more for several threads than the model
+            prompt = self._prompt(messages)
         if len(prompt) + max_tokens > self._context_tokens:
             raise ModelError(
                 f"A prompt of {len(prompt)} tokens and an answer of {max_tokens} do not fit the "

@@ -155,9 +155,11 @@ class Verifier:
         chunk = spans[0].chunk
         if missing_facts(plain_text(claim), _read(chunk)) or not code_stands(claim, visible(chunk.text)):
             return []
-        evidence = f"{chunk.heading_path}. {' '.join(visible(span.quote) for span in spans)}"
-        # what stands there word for word needs no second look
-        return spans if _letters(claim) in _letters(evidence) or self._confirm(claim, evidence) else []
+        quotes = [visible(span.quote) for span in spans]
+        # a whole sentence of the document, word for word, needs no second look
+        if _letters(claim) in map(_letters, (*quotes, " ".join(quotes))):
+            return spans
+        return spans if self._confirm(claim, f"{chunk.heading_path}. {' '.join(quotes)}") else []
 
     def is_foreign(self, claim: str) -> bool:
         """Whether ``claim`` holds a number or a name of no passage: the model has it from elsewhere."""
@@ -217,8 +219,8 @@ def _read(chunk: Chunk) -> str:
 
 
 def _letters(text: str) -> str:
-    """The letters and digits of ``text``, to compare wordings."""
-    return "".join(character for character in plain_text(text).casefold() if character.isalnum())
+    """The letters, digits and minus signs of ``text``, to compare wordings."""
+    return "".join(character for character in plain_text(text).casefold() if character.isalnum() or character in "-−")
 
 
 def _candidates(
