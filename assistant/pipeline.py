@@ -26,7 +26,7 @@ from threading import Event
 from typing import Any
 
 from assistant.ingestion.chunker import visible
-from assistant.ingestion.sentences import SentenceBuffer, list_spans
+from assistant.ingestion.sentences import ITEM, SentenceBuffer, list_spans
 from assistant.llm.engines import load_model
 from assistant.prompts import (
     ANSWER_TOKENS,
@@ -60,6 +60,7 @@ from assistant.schemas import (
 )
 from assistant.settings import Settings
 from assistant.suggestions import MOST_HEADINGS, next_questions
+from assistant.words import CITATION
 
 RESULTS = 8
 """Passages that are found: the first is read, sentences of the next ones too, all are evidence."""
@@ -79,7 +80,6 @@ NEAR_TOPIC = 0.45
 MOST_TOPICS = 3
 QUOTED = "The documents say:"
 _ITEM = re.compile(r"(?:[-*•]|\d[.)])\s*$")
-_CITED = re.compile(r"(?<!\w)\[(\d+)\]")
 
 
 def open_retriever(settings: Settings) -> Retriever:
@@ -295,14 +295,16 @@ class _Run:
         messages = answer_messages(query, self._question, results[0].chunk, others.items(), begin)
         buffer, seen = SentenceBuffer(), set[str]()
         texts = chain([begin], (token.text for token in self._tokens(messages)))
-        pieces = (pair for text in texts for pair in buffer.feed(text))
-        for lead, sentence in pieces:
+        written = (pair for text in texts for pair in buffer.feed(text))
+        for lead, sentence in chain(written, self._rest(buffer)):
             if sentence not in seen and not sentence.endswith(("?", "？")):
                 yield lead, sentence
             seen.add(sentence)
-        # what the token limit or a stop cut off is no sentence
+
+    def _rest(self, buffer: SentenceBuffer) -> Iterator[tuple[str, str]]:
+        """The end of what the model wrote; what the token limit or a stop cut off is no sentence."""
         if not self._stop.is_set() and self._timings.answer_tokens < ANSWER_TOKENS:
-            yield from (pair for pair in buffer.flush() if pair[1] not in seen and not pair[1].endswith("?"))
+            yield from buffer.flush()
 
     def _tokens(self, messages: Sequence[Message]) -> Iterator[Token]:
         for token in self._assistant.model.stream(messages, ANSWER_TOKENS, self._stop, self._attempt):
@@ -335,8 +337,8 @@ class _Run:
         if is_table:
             return [self._shown("\n\n", text[start:end] + "\n\n", [cite(whole, start, end, 0)], chunk)]
         for number, (first, last) in enumerate(items[:MOST_ITEMS]):
-            marker = re.match(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+", text[first:last])
-            begin = first + (marker.end() if marker else 0)
+            marker = ITEM.match(text, first, last)
+            begin = marker.end() if marker else first
             before = ("\n\n" if number == 0 else "\n") + (marker.group().lstrip() if marker else "")
             shown.append(self._shown(before, visible(text[begin:last]), [cite(whole, begin, last, 0)], chunk))
         if len(items) > MOST_ITEMS:
@@ -418,4 +420,4 @@ def _body(text: str, offset: int) -> str:
 def _without_marks(sentence: str) -> str:
     """``sentence`` in which nothing looks like a citation: ``[1]`` becomes ``(1)``, but not in code or an index."""
     parts = re.split(r"(`[^`]*`)", sentence)
-    return "".join(part if part.startswith("`") else _CITED.sub(r"(\1)", part) for part in parts)
+    return "".join(part if part.startswith("`") else CITATION.sub(r"(\1)", part) for part in parts)

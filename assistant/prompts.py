@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from assistant.ingestion.chunker import plain_text, visible
 from assistant.schemas import Chunk, Conversation, Message, Passage
+from assistant.words import CITATION
 
 SYSTEM = (
     "Answer the question from the passages, in your own words. Answer just what is asked, in one to four short, "
@@ -97,7 +98,7 @@ def rewrite_messages(question: str, conversation: Conversation) -> list[Message]
 
 def _shortened(text: str) -> str:
     """A turn on one line, without its citations."""
-    return " ".join(re.sub(r"(?<!\w)\[\d+\]", "", text).split())[:EARLIER_CHARACTERS]
+    return " ".join(CITATION.sub("", text).split())[:EARLIER_CHARACTERS]
 
 
 def expand_messages(chunk: Chunk) -> list[Message]:

@@ -1,9 +1,11 @@
-"""Text → the words that a full-text query is made of, and the numbers and identifiers in it."""
+"""Text → the words that a full-text query is made of, the numbers and identifiers in it, and what cites."""
 
 from __future__ import annotations
 
 import re
 
+CITATION = re.compile(r"(?<!\w)\[(\d+)\]")
+"""A citation in an answer, such as ``[1]``; the index in ``readings[0]`` is none."""
 _STOP_WORDS = frozenset(
     "a about an and are as at be been but by can could did do does for from had has have how i if in into is it "
     "its me many much my no not of on or our s should so than that the their them then there these they this "

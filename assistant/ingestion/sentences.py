@@ -18,7 +18,8 @@ _ABBREVIATIONS = frozenset(
     "sec sr st u.k u.s univ vol vs".split()
 )
 _END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s|$)|[。！？]+")
-_ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+")
+ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+")
+"""The marker of a list item."""
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
 _LISTS = {"bullet_list_open": "list_item_open", "ordered_list_open": "list_item_open", "tbody_open": "tr_open"}
 _BLOCK = re.compile(r"\n[ \t]*\n|\n(?=\s*(?:[-*+•]\s|\d{1,3}[.)]\s|#{1,6}\s|\|))|(?<=\|)\n")
@@ -80,7 +81,7 @@ def _in_block(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         start = line_end
     quote = re.compile(r"\s*>\s*").match(text, start, end)
     start = quote.end() if quote else start
-    item = _ITEM.match(text, start, end)
+    item = ITEM.match(text, start, end)
     yield from _in_run(text, item.end() if item else start, end)
 
 

@@ -27,10 +27,10 @@ from assistant.retrieval.judge import (
     support_features,
 )
 from assistant.schemas import Chunk, Citation, Encoding, SearchResult, Vectors
+from assistant.words import CITATION
 
 ITEM = 0.8
 """An item of a list with at least so high a token similarity to a sentence is in it."""
-_MARK = re.compile(r"(?<!\w)\[\d+\]")
 _CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
 
@@ -146,7 +146,7 @@ class Verifier:
     def support(self, claim: str) -> list[Span]:
         """What supports ``claim``: one span, or two of one passage; empty when it is not supported."""
         # a number in brackets that the model wrote says nothing
-        claim = _MARK.sub("", claim)
+        claim = CITATION.sub("", claim)
         if not any(character.isalnum() for character in plain_text(claim)):
             return []
         spans, score, _ = self.best(claim)
@@ -164,7 +164,7 @@ class Verifier:
     def is_foreign(self, claim: str) -> bool:
         """Whether ``claim`` holds a number or a name of no passage: the model has it from elsewhere."""
         texts = (_read(result.chunk) for result in self._results)
-        return bool(missing_facts(plain_text(_MARK.sub("", claim)), "\n".join([self._question, *texts])))
+        return bool(missing_facts(plain_text(CITATION.sub("", claim)), "\n".join([self._question, *texts])))
 
     def is_short_of_items(self, claim: str, spans: Sequence[Span]) -> bool:
         """Whether ``claim`` tells of a whole list at least half of the items, and leaves out some."""

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from assistant.ingestion.sentences import sentence_spans
 from assistant.retrieval.store import Topic
 from assistant.schemas import Chunk, Citation, Document, SearchResult, place_address
+from assistant.words import CITATION
 
 # stand around quotes while Markdown is rendered; they are punctuation, so that what is emphasised stays so
 _OPEN, _CLOSE = "⸨", "⸩"
@@ -46,7 +47,7 @@ def linked(text: str, citations: Sequence[Citation]) -> str:
     links = {str(citation.number): citation_link(citation) for citation in citations}
 
     def link(part: str) -> str:
-        return re.sub(r"(?<!\w)\[(\d+)\]", lambda match: links.get(match.group(1), match.group()), part)
+        return CITATION.sub(lambda match: links.get(match.group(1), match.group()), part)
 
     return _outside_code(text, link)
 
