@@ -32,6 +32,7 @@ check: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell *.md app.py assistant evaluation/*.py evaluation/data/*.md knowledge tests
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/bandit -q -ll -c pyproject.toml -r app.py assistant
 

@@ -85,8 +85,8 @@ def _positive(text: str) -> int:
 
 
 def _index(options: argparse.Namespace, settings: Settings) -> int:
-    from assistant.ingestion.builder import build
     from assistant.progress import ProgressBar
+    from assistant.retrieval.builder import build
     from assistant.retrieval.embedder import SentenceEmbedder
 
     with ProgressBar() as bar:

@@ -181,8 +181,8 @@ class _Draft:
     citations: list[Citation] = field(default_factory=list)
     supported: list[Chunk] = field(default_factory=list)
     withheld: int = 0
-    is_foreign: bool = False
-    """A sentence that was withheld has a name or number of no passage."""
+    is_unanswered: bool = False
+    """A sentence that was withheld shows that the passages do not hold the answer."""
     is_quoted: bool = False
 
 
@@ -215,8 +215,7 @@ class _Run:
         results = tuple(assistant.retriever.search(query, RESULTS, context))
         self._clock("retrieve_ms")
         yield Found(query, results)
-        verifier = Verifier(assistant.retriever, query, assistant.judge, self._is_confirmed)
-        verifier.add(results)
+        verifier = Verifier(assistant.retriever, query, results, assistant.judge, self._is_confirmed)
         if verifier.is_relevant:
             yield from self._answered(query, results, verifier)
         yield self._finished(query, results, self._suggested(query))
@@ -224,8 +223,7 @@ class _Run:
     def _answered(self, query: str, results: Sequence[SearchResult], verifier: Verifier) -> Iterator[Sentence]:
         """What the model writes, as far as it is supported; else the nearest sentences of the documents."""
         yield from self._written(query, results, verifier)
-        # a name or number from elsewhere says that the passages do not hold the answer
-        if self._draft.text or self._draft.is_foreign or self._stop.is_set():
+        if self._draft.text or self._draft.is_unanswered or self._stop.is_set():
             return
         if verifier.relevance >= QUOTABLE:
             yield from self._quoted(verifier)
@@ -240,8 +238,10 @@ class _Run:
                 return
             if not spans:
                 self._draft.withheld += 1
-                self._draft.is_foreign = self._draft.is_foreign or verifier.is_foreign(sentence)
-                if not self._draft.text and self._draft.withheld == FALSE_STARTS:
+                is_refusal = not self._draft.text and verifier.is_refusal(sentence)
+                if is_refusal or verifier.is_foreign(sentence):
+                    self._draft.is_unanswered = True
+                if is_refusal or (not self._draft.text and self._draft.withheld == FALSE_STARTS):
                     break
             elif sentence.rstrip("*_ ").endswith(":"):  # it waits for what it announces
                 announced = [(lead, sentence, spans)]

@@ -5,11 +5,9 @@ from __future__ import annotations
 import unicodedata
 from threading import Event
 
-import numpy as np
-
 from assistant.errors import QuestionError
 from assistant.prompts import REWRITE_TOKENS, rewrite_messages
-from assistant.retrieval.hybrid_search import Retriever, max_similarity
+from assistant.retrieval.hybrid_search import Retriever
 from assistant.schemas import Conversation, LanguageModel
 
 MAX_CHARACTERS = 2_000
@@ -92,13 +90,10 @@ def form(question: str, is_follow_up: bool, retriever: Retriever) -> str:
     The model is told the reader's words anyway; these two it does not follow by itself. What stands for a form is found
     by the similarity of tokens. "Shorter" asks for one sentence only behind an answer.
     """
-    encoding = retriever.encode(question)
     for name, examples in _FORMS.items():
-        for example in examples:
-            asked_for = retriever.encode(example)
-            similarity = max_similarity(asked_for, np.ones(len(asked_for.ids), np.float32), encoding)
-            if similarity >= FORM and (name != "shorter" or is_follow_up):
-                return "sentence" if name == "shorter" else name
+        is_asked_for = any(retriever.likeness(example, question) >= FORM for example in examples)
+        if is_asked_for and (name != "shorter" or is_follow_up):
+            return "sentence" if name == "shorter" else name
     return ""
 
 

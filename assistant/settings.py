@@ -1,22 +1,23 @@
 """One frozen `Settings`, and the only reader of the environment.
 
-Values come from the process environment, then from a `.env` file in the working folder, then from defaults. A
-value that cannot be used is a `SettingsError` that names the variable, the value and what is accepted. This
-module does not know what the settings are used for, and creates no folder.
+Values come from the process environment, then from a `.env` file in the working folder, then from defaults. What a
+variable accepts stands beside its field. This module does not know what the settings are used for, and creates no
+folder.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import dotenv
 import platformdirs
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from assistant.errors import SettingsError
 
@@ -30,38 +31,106 @@ QUESTIONS = (
     "How does a model get from pre-training to a product?",
     "What are the biggest problems with large AI models?",
 )
+_HOST = r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::\d+)?"
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # there is no such user
+        raise ValueError from error
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    return tuple(map(_origin, text.replace(",", " ").split()))
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    parts.port  # noqa: B018 - a ValueError if it is none
+    plain = not (parts.path.strip("/") or parts.query or parts.fragment)
+    if parts.scheme not in {"http", "https"} or not plain or not re.fullmatch(_HOST, parts.netloc, re.I):
+        raise ValueError
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _is_address(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def _model(text: str) -> str:
+    if _is_address(text) and not urlsplit(text).hostname:
+        raise ValueError
+    return text
+
+
+def _questions(text: str) -> tuple[str, ...]:
+    return tuple(question.strip() for question in text.split("|") if question.strip())
+
+
+def _accepts(description: str, **limits: Any) -> Any:
+    """A constraint, and how an error names it."""
+    return Field(description=description, **limits)
+
+
+_ONE_LINE = r"^[^\x00-\x1f]*$"
+_Line = Annotated[str, _accepts("one line of text", pattern=_ONE_LINE)]
+_Folder = Annotated[Path, BeforeValidator(_path), BeforeValidator(TypeAdapter(_Line).validate_python),
+                    _accepts("the path of a folder")]  # fmt: skip
+_Limit = Annotated[int, _accepts("a whole number of questions, or 0 for no limit", ge=0, le=1_000_000)]
+_Switch = Annotated[bool, _accepts("1 or 0")]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All that an owner can choose. Folders may be relative to the working folder."""
 
-    knowledge: Path = Path("knowledge")
-    index: Path = Path("index")
-    model: str = "qwen2.5-coder-1.5b"
-    embedder: str = "all-MiniLM-L6-v2"
-    cache: Path = Path(platformdirs.user_cache_dir("groundwork", appauthor=False))
-    host: str = "127.0.0.1"
-    port: int = 7860
-    sites: tuple[str, ...] = ()
-    threads: int = 0
-    state_gb: float = 4.0
-    title: str = "Groundwork"
-    greeting: str = GREETING
-    questions: tuple[str, ...] = QUESTIONS
-    contact: str = ""
-    judge: str = ""
-    model_name: str = ""
-    model_key: str = field(default="", repr=False)
-    api_key: str = field(default="", repr=False)
-    keep_questions: bool = False
-    proxies: int = 0
-    questions_a_minute: int = 0
-    questions_a_day: int = 0
-    questions_a_day_in_all: int = 0
-    auth: str = field(default="", repr=False)
-    metrics: bool = False
-    log: bool = False
+    knowledge: _Folder = Path("knowledge")
+    index: _Folder = Path("index")
+    model: Annotated[
+        _Line,
+        AfterValidator(_model),
+        _accepts("a name that `python -m assistant weights` lists, a .gguf file, a hub id or an http(s) address"),
+    ] = "qwen2.5-coder-1.5b"
+    embedder: Annotated[_Line, _accepts("all-MiniLM-L6-v2, a folder or a hub id")] = "all-MiniLM-L6-v2"
+    cache: _Folder = Path(platformdirs.user_cache_dir("groundwork", appauthor=False))
+    host: Annotated[_Line, _accepts("an address of this machine, such as 127.0.0.1")] = "127.0.0.1"
+    port: Annotated[int, _accepts("a whole number from 1 to 65535", ge=1, le=65535)] = 7860
+    sites: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_origins),
+        _accepts("origins such as https://example.org, separated by spaces or commas"),
+    ] = ()
+    threads: Annotated[int, _accepts("a whole number from 1 to 1024", ge=1, le=1024)] = 0
+    state_gb: Annotated[float, _accepts("a number of gigabytes from 0 to 1000, such as 4 or 0.5", ge=0, le=1000)] = 4.0
+    title: _Line = "Groundwork"
+    greeting: _Line = GREETING
+    questions: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_questions),
+        BeforeValidator(TypeAdapter(_Line).validate_python),
+        _accepts("questions separated by |"),
+    ] = QUESTIONS
+    contact: _Line = ""
+    judge: Annotated[_Line, _accepts("a cross-encoder's folder or hub id")] = ""
+    model_name: _Line = ""
+    # it travels in a header
+    model_key: Annotated[str, _accepts("one line of ASCII characters", pattern=r"^[\x20-\x7e]*$")] = field(
+        default="", repr=False
+    )
+    api_key: _Line = field(default="", repr=False)
+    keep_questions: _Switch = False
+    proxies: Annotated[
+        int, _accepts("how many proxies of yours stand in front, a whole number from 0 to 10", ge=0, le=10)
+    ] = 0
+    questions_a_minute: _Limit = 0
+    questions_a_day: _Limit = 0
+    questions_a_day_in_all: _Limit = 0
+    auth: Annotated[
+        str, _accepts("a name and a password, joined by a colon", pattern=r"^[^\x00-\x1f:]+:[^\x00-\x1f]+$")
+    ] = field(default="", repr=False)
+    metrics: _Switch = False
+    log: _Switch = False
     on_spaces: bool = False
     on_zero_gpu: bool = False
 
@@ -74,7 +143,7 @@ class Settings:
             folder: where `.env` is looked for.
 
         Raises:
-            SettingsError: a value cannot be used.
+            SettingsError: a value cannot be used; it names the variable, the value and what is accepted.
         """
         if environment is None:
             file = folder / ".env"
@@ -89,10 +158,10 @@ class Settings:
         if on_spaces:
             # the hub's proxy reaches the app from outside its container, and names who asks; everybody may
             values |= {"host": "0.0.0.0", "proxies": 1, "questions_a_minute": 10, "questions_a_day": 300, "log": True}
-        for name, parse in PARSERS.items():
+        for name, kind in KINDS.items():
             text = environment.get(variable(name), "").strip()
             if text:
-                values[name] = _parsed(variable(name), text, parse)
+                values[name] = _parsed(variable(name), text, kind)
         return cls(**values)
 
     def with_folders(self, knowledge: str | None, index: str | None) -> Settings:
@@ -131,129 +200,19 @@ class Settings:
         return ("'self'", *self.sites, *hub)
 
 
+KINDS = {name: kind for name, kind in get_type_hints(Settings, include_extras=True).items() if get_args(kind)[1:]}
+"""What is accepted for each setting that an owner may choose."""
+
+
 def variable(name: str) -> str:
     """The environment variable of a field: ``port`` → ``ASSISTANT_PORT``."""
     return f"ASSISTANT_{name.upper()}"
 
 
-def _parsed(name: str, text: str, parse: tuple[Callable[[str], Any], str]) -> Any:
-    function, accepted = parse
+def _parsed(name: str, text: str, kind: Any) -> Any:
     try:
-        return function(text)
-    except ValueError:
+        return TypeAdapter(kind).validate_python(text)
+    except ValidationError:
         shown = "(hidden)" if name.endswith(("_KEY", "_AUTH")) else repr(text)
+        accepted = get_args(kind)[-1].description
         raise SettingsError(f"{name} is {shown}, which cannot be used: set it to {accepted}, or unset it.") from None
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    return parse
-
-
-def _gigabytes(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1000:
-        raise ValueError
-    return value
-
-
-def _boolean(text: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if text.lower() not in words:
-        raise ValueError
-    return words[text.lower()]
-
-
-def _sites(text: str) -> tuple[str, ...]:
-    return tuple(_origin(word) for word in text.replace(",", " ").split())
-
-
-def _origin(text: str) -> str:
-    parts = urlsplit(text)
-    parts.port  # noqa: B018 - a ValueError if it is none
-    plain = not (parts.path.strip("/") or parts.query or parts.fragment)
-    if parts.scheme not in {"http", "https"} or not plain or not re.fullmatch(_HOST, parts.netloc, re.I):
-        raise ValueError
-    return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def _is_address(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
-
-
-def _model(text: str) -> str:
-    if _is_address(text) and not urlsplit(text).hostname:
-        raise ValueError
-    return _line(text)
-
-
-def _line(text: str) -> str:
-    if any(ord(character) < 32 for character in text):
-        raise ValueError
-    return text
-
-
-def _login(text: str) -> str:
-    name, colon, password = text.partition(":")
-    if not (name and colon and password):
-        raise ValueError
-    return _line(text)
-
-
-def _ascii(text: str) -> str:
-    if not text.isascii():  # it travels in a header
-        raise ValueError
-    return _line(text)
-
-
-def _questions(text: str) -> tuple[str, ...]:
-    return tuple(question.strip() for question in _line(text).split("|") if question.strip())
-
-
-def _path(text: str) -> Path:
-    try:
-        return Path(_line(text)).expanduser()
-    except RuntimeError as error:  # there is no such user
-        raise ValueError from error
-
-
-_HOST = r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::\d+)?"
-_ONE_LINE = "one line of text"
-_FOLDER = "the path of a folder"
-_LIMIT = "a whole number of questions, or 0 for no limit"
-PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "knowledge": (_path, _FOLDER),
-    "index": (_path, _FOLDER),
-    "model": (_model, "a name that `python -m assistant weights` lists, a .gguf file, a hub id or an http(s) address"),
-    "embedder": (_line, "all-MiniLM-L6-v2, a folder or a hub id"),
-    "cache": (_path, _FOLDER),
-    "host": (_line, "an address of this machine, such as 127.0.0.1"),
-    "port": (_integer(1, 65535), "a whole number from 1 to 65535"),
-    "sites": (_sites, "origins such as https://example.org, separated by spaces or commas"),
-    "threads": (_integer(1, 1024), "a whole number from 1 to 1024"),
-    "state_gb": (_gigabytes, "a number of gigabytes from 0 to 1000, such as 4 or 0.5"),
-    "title": (_line, _ONE_LINE),
-    "greeting": (_line, _ONE_LINE),
-    "questions": (_questions, "questions separated by |"),
-    "contact": (_line, _ONE_LINE),
-    "judge": (_line, "a cross-encoder's folder or hub id"),
-    "model_name": (_line, _ONE_LINE),
-    "model_key": (_ascii, "one line of ASCII characters"),
-    "api_key": (_line, _ONE_LINE),
-    "keep_questions": (_boolean, "1 or 0"),
-    "proxies": (_integer(0, 10), "how many proxies of yours stand in front, a whole number from 0 to 10"),
-    "questions_a_minute": (_integer(0, 1_000_000), _LIMIT),
-    "questions_a_day": (_integer(0, 1_000_000), _LIMIT),
-    "questions_a_day_in_all": (_integer(0, 1_000_000), _LIMIT),
-    "auth": (_login, "a name and a password, joined by a colon"),
-    "metrics": (_boolean, "1 or 0"),
-    "log": (_boolean, "1 or 0"),
-}
-"""How each variable is read, and what an error says is accepted."""
-
-assert set(PARSERS) == {field.name for field in fields(Settings)} - {"on_spaces", "on_zero_gpu"}

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from threading import Event, Thread
 
 from assistant.errors import AssistantError
-from assistant.ingestion.builder import build
 from assistant.llm import zero_gpu
 from assistant.pipeline import Assistant
 from assistant.prefill import ReadAhead
+from assistant.retrieval.builder import build
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.schemas import Progress
 from assistant.settings import Settings

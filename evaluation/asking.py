@@ -20,8 +20,7 @@ PASSAGES = 4
 
 def read(retriever: Retriever, question: str, results: Sequence[SearchResult]) -> list[Message]:
     """The prompt of the assistant: the best passage, and the nearest sentences of the next ones."""
-    verifier = Verifier(retriever, question)
-    verifier.add(results)
+    verifier = Verifier(retriever, question, results)
     others: dict[Chunk, list[str]] = {}
     for span in verifier.nearest(OTHER_SENTENCES, slice(1, 1 + OTHER_PASSAGES)):
         others.setdefault(span.chunk, []).append(visible(span.quote))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assistant.ingestion.builder import build
 from assistant.progress import ProgressBar
+from assistant.retrieval.builder import build
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.schemas import Conversation, Turn
 from assistant.settings import Settings

@@ -12,8 +12,8 @@ from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
-from assistant.ingestion.builder import build
 from assistant.pipeline import Assistant, open_retriever
+from assistant.retrieval.builder import build
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.verifier import Verifier
@@ -81,8 +81,7 @@ def is_supported(retriever: Retriever, claim: Claim) -> bool:
     with retriever.index.snapshot() as snapshot:
         identifiers = snapshot.identifiers_of(claim.document)
         chunks, encodings = snapshot.chunks(identifiers), snapshot.encodings(identifiers)
-    verifier = Verifier(retriever, "")
-    verifier.add([SearchResult(i, chunks[i], 0.0, 0.0, encodings[i]) for i in identifiers])
+    verifier = Verifier(retriever, "", [SearchResult(i, chunks[i], 0.0, 0.0, encodings[i]) for i in identifiers])
     return bool(verifier.support(claim.text))
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from assistant.ingestion.builder import build
 from assistant.pipeline import Assistant
 from assistant.progress import ProgressBar
 from assistant.prompts import SYSTEM
+from assistant.retrieval.builder import build
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.schemas import Answer, Progress
 from assistant.settings import Settings

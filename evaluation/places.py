@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from assistant.ingestion import expansion
-from assistant.ingestion.builder import build
 from assistant.pipeline import RESULTS
 from assistant.progress import ProgressBar
+from assistant.retrieval.builder import build
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.store import KnowledgeIndex

@@ -15,10 +15,10 @@ from dataclasses import asdict
 from threading import Event
 from typing import Any
 
-from assistant.ingestion.builder import build
 from assistant.pipeline import Assistant
 from assistant.progress import ProgressBar
 from assistant.query import context
+from assistant.retrieval.builder import build
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.schemas import Answer, Progress
 from assistant.settings import Settings

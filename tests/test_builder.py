@@ -15,8 +15,8 @@ import pytest
 
 from assistant.errors import KnowledgeError, KnowledgeIndexError
 from assistant.ingestion import expansion
-from assistant.ingestion.builder import Report, build
 from assistant.ingestion.expansion import MOST
+from assistant.retrieval.builder import Report, build
 from assistant.retrieval.store import DATABASE, KnowledgeIndex, connection, read_manifest
 from assistant.schemas import Chunk, Expansion, Progress
 from tests.conftest import ROOT
@@ -417,7 +417,7 @@ def test_a_snapshot_does_not_change_while_the_index_is_built(knowledge: Path, bu
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from assistant.ingestion import builder
+from assistant.retrieval import builder
 from tests.fakes import HashEmbedder
 
 knowledge, index, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -16,8 +16,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from assistant.feedback import FeedbackStore
-from assistant.ingestion.builder import build
 from assistant.llm.kv_cache import StateStore
+from assistant.retrieval.builder import build
 from assistant.settings import Settings
 from assistant.web.api import Api
 from assistant.web.limits import Limits

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from assistant.ingestion import expansion
-from assistant.ingestion.builder import build
 from assistant.llm.llama_cpp import LlamaModel
 from assistant.llm.weights import TABLE
 from assistant.prompts import SYSTEM, passage
+from assistant.retrieval.builder import build
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.store import KnowledgeIndex
 from assistant.schemas import Answer, Citation, Expansion, Message, Passage, Timings, Turn

@@ -25,7 +25,7 @@ from assistant.ingestion.sentences import sentence_spans
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.verifier import Verifier, spans_of
 from assistant.schemas import Chunk, Document, Encoding, SearchResult, Skipped, Vectors
-from assistant.settings import PARSERS, Settings, variable
+from assistant.settings import KINDS, Settings, variable
 from assistant.web.rendering import document_html, linked, safe_markdown, sources_html
 from tests.fakes import HashEmbedder, ScriptedModel, WordJudge
 from tests.test_api import Door
@@ -91,8 +91,7 @@ def found(passage: str, title: str, *headings: str) -> SearchResult:
 def cites(passage: str, sentence: str) -> None:
     """What is cited stands verbatim in its passage, whatever both are; what has no words is supported by nothing."""
     result = found(passage, "A")
-    verifier = Verifier(cast(Retriever, Words()), "What is A?", WordJudge())
-    verifier.add([result])
+    verifier = Verifier(cast(Retriever, Words()), "What is A?", [result], WordJudge())
     for span in [*verifier.support(sentence), *spans_of(result)]:
         assert passage[span.start : span.end] == span.quote == span.citation(1).quote != ""
         assert all(span.start <= start < end <= span.end for start, end in span.items)
@@ -129,7 +128,7 @@ def sets(name: str, text: str) -> None:
 
 
 BYTES = st.one_of(st.binary(max_size=200), TEXT.map(lambda text: f"---\n{text}\n---\n{text}".encode(errors="replace")))
-NAMES = st.sampled_from(sorted(PARSERS))
+NAMES = st.sampled_from(sorted(KINDS))
 CASES = (
     (loads, (BYTES,)),
     (cites, (TEXT, TEXT)),

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from assistant.ingestion import expansion
-from assistant.ingestion.builder import build
 from assistant.retrieval import hybrid_search
+from assistant.retrieval.builder import build
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.retrieval.hybrid_search import RERANKED, Retriever, full_text_query, fused, max_similarity
 from assistant.retrieval.store import KnowledgeIndex

@@ -18,12 +18,12 @@ import pytest
 
 from assistant.doctor import examine
 from assistant.errors import ModelError
-from assistant.ingestion.builder import build
 from assistant.llm import openai_client
 from assistant.llm.engines import load_model
 from assistant.llm.openai_client import RemoteModel
 from assistant.llm.weights import TABLE
 from assistant.pipeline import Assistant
+from assistant.retrieval.builder import build
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.store import KnowledgeIndex
 from assistant.schemas import Message

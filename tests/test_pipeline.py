@@ -11,11 +11,11 @@ import pytest
 
 from assistant import pipeline
 from assistant.errors import QuestionError
-from assistant.ingestion.builder import build
 from assistant.pipeline import MOST_ITEMS, MOST_QUOTES, QUOTED, RESULTS, Assistant
 from assistant.prompts import ANSWER_TOKENS
 from assistant.query import MAX_CHARACTERS
 from assistant.retrieval import verifier
+from assistant.retrieval.builder import build
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.store import KnowledgeIndex
 from assistant.schemas import Answer, Finished, Found, Message, Passage, Sentence, Turn
@@ -157,6 +157,19 @@ def test_when_the_model_has_it_from_elsewhere_the_question_is_refused(make: Make
     for said in (WRONG_NUMBER, "They were first grown by Linnaeus."):
         answer = make(said)[0].ask(QUESTION)
         assert (answer.refused, answer.is_quoted, answer.citations, answer.withheld) == (True, False, (), 1)
+
+
+@pytest.mark.parametrize(
+    "said", ["The price of tomatoes is not mentioned in the passages.", "The passages do not say how much they need."]
+)
+def test_when_the_model_says_that_the_passages_do_not_tell_the_question_is_refused(make: Make, said: str) -> None:
+    answer = make(f"{said} However, {TRUE}")[0].ask(QUESTION)
+    assert (answer.refused, answer.withheld, answer.citations) == (True, 1, ())
+
+
+def test_what_the_model_says_of_gaps_behind_an_answer_takes_nothing_back(make: Make) -> None:
+    answer = make(f"{TRUE} The price is not mentioned in the passages. {ALSO_TRUE}")[0].ask(QUESTION)
+    assert (answer.text, answer.refused, answer.withheld) == (f"{TRUE} [1] {ALSO_TRUE} [2]", False, 1)
 
 
 def test_quotes_are_shown_only_where_the_passage_is_relevant(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

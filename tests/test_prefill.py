@@ -10,9 +10,9 @@ from threading import Event
 import pytest
 
 from assistant import prefill
-from assistant.ingestion.builder import build
 from assistant.pipeline import Assistant
 from assistant.prefill import ReadAhead, most_useful_first
+from assistant.retrieval.builder import build
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.store import KnowledgeIndex
 from assistant.schemas import Chunk, Message

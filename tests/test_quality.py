@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from assistant.ingestion.builder import build
 from assistant.pipeline import Assistant
 from assistant.retrieval import hybrid_search, judge, verifier
+from assistant.retrieval.builder import build
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.settings import Settings
 from evaluation.gate import FIXED, FLOORS, Sample, below, claims, failed, open_sample, passages

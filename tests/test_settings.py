@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assistant.errors import SettingsError
-from assistant.settings import PARSERS, Settings, variable
+from assistant.settings import KINDS, Settings, variable
 
 SECRET = "sk-very-secret-value"
 
@@ -196,7 +196,7 @@ def test_a_bad_value_is_named_with_its_variable_and_what_is_accepted(name: str, 
 
 
 def test_every_setting_but_the_keys_and_the_sites_has_a_bad_value_above() -> None:
-    assert {name for name, _, _ in BAD_VALUES} == set(PARSERS) - {"model_key", "api_key", "auth", "sites"}
+    assert {name for name, _, _ in BAD_VALUES} == set(KINDS) - {"model_key", "api_key", "auth", "sites"}
 
 
 def test_the_key_is_never_shown() -> None:

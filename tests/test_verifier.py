@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.ingestion.builder import build
+from assistant.retrieval.builder import build
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.store import KnowledgeIndex
@@ -37,9 +37,7 @@ def retriever(folder: Path, labelled: list[Claim]) -> Retriever:
 
 def verifier(retriever: Retriever, question: str, finds: str = "") -> Verifier:
     """The verifier of a question that is searched as it stands, or as ``finds``."""
-    found = Verifier(retriever, question)
-    found.add(retriever.search(finds or question, 8))
-    return found
+    return Verifier(retriever, question, retriever.search(finds or question, 8))
 
 
 def test_true_claims_are_told_from_false_ones(retriever: Retriever, labelled: list[Claim]) -> None:
@@ -66,6 +64,23 @@ def test_true_claims_are_told_from_false_ones(retriever: Retriever, labelled: li
 )
 def test_evidence_is_a_sentence_or_two_or_a_list(retriever: Retriever, claim: str, quotes: list[str]) -> None:
     assert [span.quote for span in verifier(retriever, "What is it like?", claim).support(claim)] == quotes
+
+
+def test_evidence_is_looked_for_where_the_facts_stand(tmp_path: Path) -> None:
+    """The nearest passage lacks the year; another has it."""
+    (tmp_path / "copilot.md").write_text(
+        "# Timeline\n\n## 21 June 2021: Copilot, test version\n\nPeople could get a first test version of Copilot in "
+        "June.\n\n## Later\n\nIn 2022 general availability followed for Copilot.\n",
+        encoding="utf-8",
+    )
+    embedder = SentenceEmbedder("all-MiniLM-L6-v2", 2)
+    build(tmp_path, tmp_path / "index", embedder)
+    retriever = Retriever(KnowledgeIndex(tmp_path / "index", embedder.name), embedder)
+    found = verifier(retriever, "When could people get Copilot, not the test version?")
+    claim = "People could first get Copilot, not the test version, in 2022."
+    assert found.best(claim)[0][0].chunk.headings[-1] != "Later"
+    (span,) = found.support(claim)
+    assert span.quote == "In 2022 general availability followed for Copilot."
 
 
 @pytest.mark.parametrize(
@@ -115,7 +130,7 @@ def test_what_the_documents_do_not_speak_of_is_not_relevant(
 
 
 def test_without_passages_nothing_is_relevant_or_supported(retriever: Retriever) -> None:
-    found = Verifier(retriever, "How long does bread bake?")
+    found = Verifier(retriever, "How long does bread bake?", [])
     assert (found.relevance, found.is_relevant, found.nearest(3), found.support("Bread bakes.")) == (0.0, False, [], [])
 
 

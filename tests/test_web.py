@@ -23,8 +23,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from assistant.ingestion.builder import build
 from assistant.pipeline import Assistant
+from assistant.retrieval.builder import build
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.store import KnowledgeIndex, Topic
 from assistant.schemas import Citation, Document, Message, Progress, Token

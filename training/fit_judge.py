@@ -34,10 +34,10 @@ from typing import Any
 
 import numpy as np
 
-from assistant.ingestion.builder import build
 from assistant.ingestion.sentences import sentence_spans
 from assistant.query import context
 from assistant.retrieval import judge
+from assistant.retrieval.builder import build
 from assistant.retrieval.embedder import SentenceEmbedder
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.store import DATABASE, KnowledgeIndex, connection
@@ -103,8 +103,7 @@ def relevance(retriever: Retriever, data: Path, name: str) -> Iterator[Example]:
         results = retriever.search(row["text"], 8, behind)
         if answerable and results[0].chunk.document not in gold.get(str(row["_id"]), set()):
             continue
-        verifier = Verifier(retriever, row["text"])
-        verifier.add(results)
+        verifier = Verifier(retriever, row["text"], results)
         encoding = retriever.last_words(row["text"], behind)
         sentences = [span.encoding for span in verifier.spans[0]]
         features = judge.relevance_features(encoding, retriever.rarities(encoding), results, sentences)
@@ -151,8 +150,7 @@ def support(retriever: Retriever, data: Path, name: str) -> Iterator[Example]:
 
 def features(retriever: Retriever, question: str, results: list[SearchResult], sentence: str) -> list[float]:
     """The features of the best evidence for ``sentence``."""
-    verifier = Verifier(retriever, question)
-    verifier.add(results)
+    verifier = Verifier(retriever, question, results)
     return verifier.best(sentence)[2]
 
 

@@ -3,7 +3,7 @@
 torch and llama.cpp each bring a copy of GNU's OpenMP library, whose threads spin for about a millisecond where one
 waits for another, some hundred times a token. That is best where every thread has a core of its own. Where a core is
 shared, with the other library's threads, another reader's embedding or another program, the one who waits spins on the
-core that the one who is waited for needs, and an answer is written at a fifth of the speed (DESIGN.md has the figures).
+core that the one who is waited for needs, and an answer is written at a fifth of the speed.
 So they spin long enough for what is nearly done, and then sleep.
 
 This module does not know how many threads there are, nor other systems' OpenMP libraries, which do not read this.

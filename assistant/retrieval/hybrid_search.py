@@ -77,6 +77,11 @@ class Retriever:
         part = whole.part(len(context) - len(query), len(context))
         return part if len(part.ids) else self.encode(query)
 
+    def likeness(self, example: str, text: str) -> float:
+        """How much of ``example`` is said in ``text``: `max_similarity` with equal weights."""
+        encoding = self.encode(example)
+        return max_similarity(encoding, np.ones(len(encoding.ids), np.float32), self.encode(text))
+
     def rarities(self, encoding: Encoding) -> Vectors:
         """How rare each token is in the documents (inverse document frequency), shape ``(n,)``."""
         with self.index.snapshot() as snapshot:

@@ -11,18 +11,18 @@ import ipaddress
 import math
 import re
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Protocol
+
+from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
 
 from assistant.settings import Settings
 
-MOST_ADDRESSES = 10_000
-"""Addresses that are remembered; those that asked longest ago are forgotten first."""
-MINUTE, DAY = 60.0, 86_400.0
 EVERYBODY = "everybody"
 PREFIX = 64
+"""Bits of an address of the sixth version that one person has."""
 TOO_MANY = "That were many questions. Please ask again in {seconds} seconds."
 
 
@@ -44,50 +44,26 @@ class Asking(Protocol):
 _PORT = re.compile(r"^(\[.*\]|[\d.]+):\d+$")
 
 
-@dataclass(slots=True)
-class _Window:
-    """Questions counted since ``start``."""
-
-    start: float
-    count: int = 0
-
-
 class Limits:
-    """Counts questions; used from one event loop."""
+    """Counts questions."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, settings: Settings) -> None:
         self._proxies = settings.proxies
-        rules = (
-            ("address", MINUTE, settings.questions_a_minute),
-            ("address", DAY, settings.questions_a_day),
-            (EVERYBODY, DAY, settings.questions_a_day_in_all),
-        )
-        self._rules = [rule for rule in rules if rule[2]]
-        self._windows: OrderedDict[tuple[str, float], _Window] = OrderedDict()
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._each = _rules(settings.questions_a_minute, settings.questions_a_day)
+        self._all = _rules(0, settings.questions_a_day_in_all)
 
     def wait(self, request: Asking) -> int:
         """Count one question of this connection; 0 if it may be asked, or after how many seconds one may."""
-        address, now = self._address(request), self._clock()
-        windows = [
-            (self._window(EVERYBODY if whose == EVERYBODY else address, length, now), length, most)
-            for whose, length, most in self._rules
-        ]
-        waits = [window.start + length - now for window, length, most in windows if window.count >= most]
-        if waits:
-            return max(1, math.ceil(max(waits)))
-        for window, _, _ in windows:
-            window.count += 1
+        address = self._address(request)
+        rules = [*((rule, address) for rule in self._each), *((rule, EVERYBODY) for rule in self._all)]
+        full = [(rule, whose) for rule, whose in rules if not self._limiter.test(rule, whose)]
+        if full:
+            end = max(self._limiter.get_window_stats(rule, whose).reset_time for rule, whose in full)
+            return max(1, math.ceil(end - time.time()))
+        for rule, whose in rules:
+            self._limiter.hit(rule, whose)
         return 0
-
-    def _window(self, whose: str, length: float, now: float) -> _Window:
-        window = self._windows.pop((whose, length), None)
-        if window is None or now - window.start >= length:
-            window = _Window(now)
-        self._windows[whose, length] = window
-        while len(self._windows) > MOST_ADDRESSES:
-            self._windows.popitem(last=False)
-        return window
 
     def _address(self, request: Asking) -> str:
         """Each trusted proxy adds at the end whom it saw; what stands before that, anybody can have written."""
@@ -103,3 +79,8 @@ class Limits:
         if isinstance(address, ipaddress.IPv6Address) and not address.ipv4_mapped:
             return str(ipaddress.ip_network((address, PREFIX), strict=False))
         return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _rules(a_minute: int, a_day: int) -> list[RateLimitItem]:
+    kinds = ((RateLimitItemPerMinute, a_minute), (RateLimitItemPerDay, a_day))
+    return [kind(most) for kind, most in kinds if most]

@@ -1,4 +1,4 @@
-"""What the README offers for copying, run as it is written; only the address is that of the running app."""
+"""What the documentation offers for copying, run as it is written; only the address is that of the running app."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.browser
 
 
-def blocks(section: str, kind: str) -> list[str]:
-    """The code blocks of this kind below this heading."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    part = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return re.findall(rf"```{kind}\n(.*?)```", part, re.DOTALL)
+def blocks(page: str, kind: str) -> list[str]:
+    """The code blocks of this kind in a page of the documentation."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
 
 
 def run(command: list[str], folder: Path, **variables: str) -> str:
@@ -34,7 +33,7 @@ def run(command: list[str], folder: Path, **variables: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("block", blocks("From your code", "python"))
+@pytest.mark.parametrize("block", blocks("api.md", "python"))
 def test_the_lines_for_python(block: str, site: tuple[str, Path, str], own_index: Path, tmp_path: Path) -> None:
     # the package itself looks for the index here, and for weights in the platform's cache folder
     (tmp_path / "index").symlink_to(own_index)
@@ -56,13 +55,20 @@ def test_the_official_client_of_gradio(site: tuple[str, Path, str], tmp_path: Pa
     assert "<mark>" in sources
 
 
-@pytest.mark.parametrize("block", blocks("From your code", "sh"))
+@pytest.mark.parametrize("block", blocks("api.md", "sh"))
 def test_the_lines_for_a_shell(block: str, site: tuple[str, Path, str], tmp_path: Path) -> None:
     said = json.loads(run(["sh", "-c", block.replace("localhost:7860", site[0].removeprefix("http://"))], tmp_path))
     assert said["choices"][0]["message"]["citations"]
 
 
-@pytest.mark.parametrize("block", blocks("On your site", "html"))
+def test_the_readme_shows_the_same_lines() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```(python|html)\n(.*?)```", readme, re.DOTALL)
+    assert [kind for kind, _ in shown] == ["python", "html"]
+    assert all(block in blocks({"python": "api.md", "html": "embedding.md"}[kind], kind) for kind, block in shown)
+
+
+@pytest.mark.parametrize("block", blocks("embedding.md", "html"))
 def test_the_lines_for_a_page(block: str, site: tuple[str, Path, str], neighbour: Neighbour, browser: Browser) -> None:
     body = block.replace("https://your-assistant.example", site[0])
     neighbour.page = f"<!doctype html><html lang='en'><title>A</title><body>{body}</body></html>"
