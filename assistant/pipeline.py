@@ -59,7 +59,7 @@ from assistant.schemas import (
     Token,
 )
 from assistant.settings import Settings
-from assistant.suggestions import MOST_HEADINGS, next_questions
+from assistant.suggestions import MOST_HEADINGS, NEAR, next_questions
 from assistant.words import CITATION
 
 RESULTS = 8
@@ -75,8 +75,6 @@ MOST_ITEMS = 30
 """Items of a list that are shown; of a longer one the beginning, with a link."""
 FEWEST_ITEMS = 3
 """A list of fewer items is answered like text."""
-NEAR_TOPIC = 0.45
-"""A refusal names a passage as near whose cosine to the question is at least so high."""
 MOST_TOPICS = 3
 QUOTED = "The documents say:"
 _ITEM = re.compile(r"(?:[-*•]|\d[.)])\s*$")
@@ -166,7 +164,7 @@ class Assistant:
 
     def refusal(self, results: Sequence[SearchResult]) -> str:
         """What is said when the documents do not answer; near topics only where they are near."""
-        near = [result.chunk.title for result in results if result.similarity >= NEAR_TOPIC]
+        near = [result.chunk.title for result in results if result.similarity >= NEAR]
         topics = list(dict.fromkeys(near))[:MOST_TOPICS]
         nearest = f" Near to it they cover: {'; '.join(topics)}." if topics else ""
         contact = f" You can also ask here: {self._contact}" if self._contact else ""

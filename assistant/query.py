@@ -17,17 +17,14 @@ SMALL_TALK = 0.75
 """A question whose cosine to an example is at least so high asks the same. Chosen on the examples themselves and the
 questions of `evaluation/questions.jsonl`, none of which is small talk."""
 
-FORM = 0.55
-"""An example of a form must be at least so similar to the question (mean over its tokens). Chosen on 15 questions."""
-
 _EXAMPLES = {
     "who": ("Who are you?", "What are you?", "Which model are you?", "Are you ChatGPT?", "What can you do?",
             "Are you a human or a bot?", "Who made you?"),
     "topics": ("What can I ask you?", "Which topics do you know?", "What documents do you have?"),
 }  # fmt: skip
 _FORMS = {
-    "sentence": ("in one sentence", "in a single sentence"),
     "list": ("as a bullet list", "in bullet points"),
+    "sentence": ("in one sentence", "in a single sentence"),
     "shorter": ("shorter", "briefly"),
 }
 # short formulas mean nothing to an English embedder, so they are listed, in many languages
@@ -91,7 +88,7 @@ def form(question: str, is_follow_up: bool, retriever: Retriever) -> str:
     by the similarity of tokens. "Shorter" asks for one sentence only behind an answer.
     """
     for name, examples in _FORMS.items():
-        is_asked_for = any(retriever.likeness(example, question) >= FORM for example in examples)
+        is_asked_for = any(retriever.says(question, example) for example in examples)
         if is_asked_for and (name != "shorter" or is_follow_up):
             return "sentence" if name == "shorter" else name
     return ""

@@ -28,9 +28,7 @@ from assistant.schemas import Chunk, Document, Encoding, Integers, Vectors
 SCHEMA = 3
 DATABASE = "index.sqlite"
 HEADING_WEIGHT = 3.0
-"""What a word in a title or heading counts for, beside one in the text."""
-QUESTION_WEIGHT = 1.0
-"""What a word in a question of the expansion counts for."""
+"""What a word in a title or heading counts for, beside one in the text or in a question of the expansion."""
 PRIOR = 1000
 """Chunks of other texts that are counted beside those of the index."""
 AT_ONCE = 500
@@ -185,11 +183,10 @@ class Snapshot:
         """Chunk identifiers and BM25 scores (higher is better) for an FTS5 query."""
         if not match:
             return {}
-        weights = {"headings": HEADING_WEIGHT, "questions": QUESTION_WEIGHT}
         rows = self.database.execute(
-            "SELECT rowid, -bm25(chunks_text, :headings, 1.0, :questions) AS score FROM chunks_text"
+            "SELECT rowid, -bm25(chunks_text, :headings) AS score FROM chunks_text"
             " WHERE chunks_text MATCH :match ORDER BY score DESC LIMIT :limit",
-            {**weights, "match": match, "limit": limit},
+            {"headings": HEADING_WEIGHT, "match": match, "limit": limit},
         )
         return dict(rows)
 

@@ -31,9 +31,6 @@ from assistant.words import CITATION
 
 ITEM = 0.8
 """An item of a list with at least so high a token similarity to a sentence is in it."""
-REFUSAL = 0.48
-"""A sentence with at least so high a likeness to an example says that the passages do not tell. Chosen on 448 sentences
-of the model."""
 _REFUSALS = ("This is not mentioned in the passages.", "The passages do not say.")
 _CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
@@ -171,7 +168,7 @@ class Verifier:
 
     def is_refusal(self, claim: str) -> bool:
         """Whether ``claim`` says that the passages do not tell."""
-        return any(self._retriever.likeness(example, claim) >= REFUSAL for example in _REFUSALS)
+        return any(self._retriever.says(claim, example) for example in _REFUSALS)
 
     def is_short_of_items(self, claim: str, spans: Sequence[Span]) -> bool:
         """Whether ``claim`` tells of a whole list at least half of the items, and leaves out some."""

@@ -34,6 +34,7 @@ from assistant.schemas import (
 )
 from assistant.settings import Settings
 from assistant.startup import Preparation
+from assistant.suggestions import NEAR
 from assistant.web.limits import TOO_MANY, Limits
 from assistant.web.line import WAITING, Line
 from assistant.web.rendering import (
@@ -46,8 +47,8 @@ from assistant.web.rendering import (
     unlinked,
 )
 
-CLOSE, CLOSEST = 0.3, 3
-"""Beside a refusal stand so many passages, if they are so near to the question."""
+CLOSEST = 3
+"""So many of the passages found are shown while the model reads, and beside a refusal, if they are near."""
 MOST_KEPT = 40
 """Messages of a conversation that survive a reload."""
 NO_SOURCES = "<p class='empty'>The passages behind an answer appear here.</p>"
@@ -296,7 +297,7 @@ def _sources(answer: Answer, results: Sequence[SearchResult]) -> str:
     """What stands beside an answer: the passages cited, or those closest to a question that was refused."""
     if answer.refused:
         return (
-            next_html(answer.suggestions) + closest_html([r for r in results if r.similarity >= CLOSE][:CLOSEST])
+            next_html(answer.suggestions) + closest_html([r for r in results if r.similarity >= NEAR][:CLOSEST])
             or NO_SOURCES
         )
     quoted = QUOTED if answer.is_quoted else ""
