@@ -111,13 +111,21 @@ class Assistant:
         self._contact = contact
 
     @classmethod
-    def from_settings(cls, settings: Settings, progress: Callable[[Progress], None] = lambda _: None) -> Assistant:
+    def from_settings(
+        cls,
+        settings: Settings,
+        progress: Callable[[Progress], None] = lambda _: None,
+        embedder: SentenceEmbedder | None = None,
+    ) -> Assistant:
         """Open the index, fetch weights that are missing, load the models.
+
+        Args:
+            embedder: one that is loaded already.
 
         Raises:
             AssistantError: a part is missing or broken; the message says what to do.
         """
-        embedder = SentenceEmbedder.from_settings(settings)
+        embedder = embedder or SentenceEmbedder.from_settings(settings)
         index = KnowledgeIndex(settings.index, embedder.name)
         model = load_model(settings, progress)
         judge = CrossEncoderJudge(settings.judge) if settings.judge else None

@@ -7,6 +7,7 @@ before, and what there is no room for on disk is left. This module does not know
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from assistant.llm import memory
 from assistant.pipeline import Assistant
 from assistant.schemas import Chunk
 
+_LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 30.0
 """How often it is looked whether the documents have changed, and free memory given back."""
 PAUSE_SECONDS = 0.2
@@ -59,7 +61,10 @@ class ReadAhead:
                     chunks, known = list(snapshot.all_chunks()), snapshot.store
             if chunks:
                 self.done.clear()
-                self._read_all(chunks)
+                try:
+                    self._read_all(chunks)
+                except AssistantError as error:
+                    _LOG.warning("Passages are read when they are asked about, and not before: %s", error)
                 self.done.set()
             memory.give_back()
             self._stop.wait(LOOK_SECONDS)
@@ -71,6 +76,7 @@ class ReadAhead:
                 return
             started = time.monotonic()
             self.read += self._assistant.prefill(chunk, self._stop)
+            memory.give_back()
             time.sleep(min(PAUSE_SECONDS, time.monotonic() - started))
 
 

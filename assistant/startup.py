@@ -61,13 +61,9 @@ class Preparation:
     def _run(self) -> None:
         try:
             self._show(Progress("Loading the embedder"))
-            build(
-                self._settings.knowledge,
-                self._settings.index,
-                SentenceEmbedder.from_settings(self._settings),
-                self._show,
-            )
-            assistant = Assistant.from_settings(self._settings, self._show)
+            embedder = SentenceEmbedder.from_settings(self._settings)
+            build(self._settings.knowledge, self._settings.index, embedder, self._show)
+            assistant = Assistant.from_settings(self._settings, self._show, embedder)
             self.reading = ReadAhead(assistant)
             self.reading.start()
             self.assistant = assistant

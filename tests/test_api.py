@@ -16,6 +16,7 @@ import pytest
 from openai import OpenAI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from assistant.errors import ModelError
@@ -26,7 +27,7 @@ from assistant.startup import Preparation
 from assistant.web.api import Api
 from assistant.web.guard import Guard, Sharing
 from assistant.web.limits import Limits
-from assistant.web.line import READERS, WAITING, Line
+from assistant.web.line import BUSY, READERS, WAITING, Line
 from tests.fakes import ScriptedModel
 from tests.test_web import prepared
 
@@ -238,6 +239,38 @@ def test_who_asks_too_much_is_told_when_to_come_back(settings: Settings) -> None
     assert (first.status_code, second.status_code) == (200, 429)
     assert 0 < int(second.headers["retry-after"]) <= 60
     assert second.json()["error"]["code"] == "rate_limit_exceeded"
+
+
+def test_a_question_that_is_not_let_in_is_not_counted(settings: Settings) -> None:
+    door = Door(replace(settings, questions_a_minute=1), ScriptedModel(TRUE))
+    door.line.waiting = WAITING
+    with door.client:
+        assert door.post(_asked(QUESTION)).json()["error"]["message"] == BUSY
+        door.line.waiting = 0
+        assert door.post(_asked(QUESTION)).status_code == 200
+
+
+@pytest.mark.parametrize("is_let_in", [False, True])
+def test_a_handler_that_is_cancelled_while_it_waits_keeps_no_place(settings: Settings, is_let_in: bool) -> None:
+    async def run() -> int:
+        line = Line()
+        for _ in range(READERS):
+            await line.enter()
+        api = Api(settings, prepared(settings, ScriptedModel(TRUE)), line, Limits(settings))
+        waiting = asyncio.ensure_future(api._enter(Request({"type": "http"}, _silent)))
+        while not line.waiting:
+            await asyncio.sleep(0)
+        if is_let_in:
+            line.leave()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        return line.running
+
+    assert asyncio.run(run()) == READERS - is_let_in
+
+
+async def _silent() -> Any:
+    await asyncio.sleep(60)
 
 
 class Endless(ScriptedModel):

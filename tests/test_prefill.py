@@ -10,6 +10,7 @@ from threading import Event
 import pytest
 
 from assistant import prefill
+from assistant.errors import ModelError
 from assistant.pipeline import Assistant
 from assistant.prefill import ReadAhead, most_useful_first
 from assistant.retrieval.builder import build
@@ -77,6 +78,28 @@ class SlowModel(RememberingModel):
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         self.kept.append("begun")
         return not stop.wait(60)
+
+
+class FailingModel(RememberingModel):
+    """Fails at every passage."""
+
+    def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
+        self.kept.append("tried")
+        raise ModelError("The engine failed: start the program anew.")
+
+
+def test_a_failure_is_logged_and_not_tried_again(
+    knowledge: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = FailingModel(9)
+    ahead = ReadAhead(_assistant(knowledge, tmp_path / "index", model))
+    ahead.start()
+    _until(ahead.done.is_set)
+    time.sleep(0.2)
+    assert ahead._thread.is_alive()
+    ahead.close()
+    assert model.kept == ["tried"]
+    assert "The engine failed" in caplog.text
 
 
 def test_it_ends_in_the_middle_of_a_passage(knowledge: Path, tmp_path: Path) -> None:

@@ -93,6 +93,10 @@ def test_health_says_starting_then_ready(settings: Settings, ready: Preparation)
         assert answer.json()["status"] == "ready"
         assert answer.json()["documents"] == 3
         assert {"chunks", "model", "embedder"} <= set(answer.json())
+        shutil.rmtree(settings.index)
+        answer = client.get("/healthz")
+        assert (answer.status_code, answer.json()["status"]) == (503, "broken")
+        assert "python -m assistant index" in answer.json()["step"]
 
 
 def test_a_document_opens_at_the_place(client: TestClient, ready: Preparation) -> None:
@@ -175,6 +179,15 @@ def test_topics_are_listed_with_links_and_as_text(client: TestClient, settings: 
     assert "documents/a%27b%3Ci%3E.md" in shown
     shutil.rmtree(settings.index)
     assert client.get("/topics").status_code == 503
+
+
+def test_folders_of_the_same_name_are_listed_apart(tmp_path: Path) -> None:
+    for name in ("north", "south"):
+        (tmp_path / name / "notes").mkdir(parents=True)
+        (tmp_path / name / "notes" / "one.md").write_text(f"# One of the {name}\n\nText.\n", encoding="utf-8")
+    build(tmp_path, tmp_path / "index", HashEmbedder())
+    with KnowledgeIndex(tmp_path / "index", HashEmbedder().name).snapshot() as snapshot:
+        assert list(snapshot.topics()) == ["north/notes", "south/notes"]
 
 
 def test_questions_to_go_on_with_are_links_and_text() -> None:
@@ -407,6 +420,8 @@ class TestChatPage:
         said = [{"role": "user", "content": self.QUESTION}, {"role": "assistant", "content": answer}]
         text, kept = page._export(said)
         assert _restored(kept) == said
+        emphasis = [{"role": "user", "content": "*really?*"}, {"role": "assistant", "content": "*Reading …*"}]
+        assert _restored(page._export(emphasis)[1]) == emphasis[:1], "only what stands in place of an answer goes"
         assert text.startswith("# Groundwork\n\n## How long does bread bake")
         assert "[1]: “Bread bakes for forty minutes at 230 degrees.” — Baking bread (bread.md)" in text
         assert "documents/" not in text

@@ -124,16 +124,22 @@ class LlamaModel:
         try:
             while (event := events.get()) is not None:
                 if isinstance(event, Exception):
-                    raise ModelError(f"{self.name} failed ({event}): ask again, or start the program anew.") from event
+                    raise self._failure(event) from event
                 yield event
         finally:
             left.set()
+
+    def _failure(self, error: Exception) -> ModelError:
+        return ModelError(f"{self.name} failed ({error}): ask again, or start the program anew.")
 
     def read_ahead(self, messages: Sequence[Message], stop: Event) -> bool:
         """Compute the KV cache of the passage of this prompt, giving way to every question.
 
         Returns:
             Whether it is kept now; ``False`` when there is no room for more, or ``stop`` was set.
+
+        Raises:
+            ModelError: the engine failed.
         """
         prompt = self._prompt(messages)
         while not self._states.has(self._key(prompt.prefix, prompt.passage)):
@@ -143,7 +149,7 @@ class LlamaModel:
         return True
 
     def _read_when_idle(self, prefix: tuple[int, ...], passage: tuple[int, ...], stop: Event) -> None:
-        ended = Event()
+        ended = SimpleQueue[Exception | None]()
 
         def work(task: Task, slot: int) -> Work:
             yield from self._begin(prefix)
@@ -153,8 +159,9 @@ class LlamaModel:
         while self._batcher.busy and not stop.is_set():
             time.sleep(IDLE_SECONDS)
         size = len(prefix) + len(passage)
-        self._batcher.submit(Task(work, size, stop.is_set, lambda _: ended.set(), idle=True))
-        ended.wait()
+        self._batcher.submit(Task(work, size, stop.is_set, ended.put, idle=True))
+        if error := ended.get():
+            raise self._failure(error) from error
 
     def _prompt(self, messages: Sequence[Message]) -> _Prompt:
         prefix: list[int] = []

@@ -248,10 +248,10 @@ class Snapshot:
         return Document(*row) if row else None
 
     def topics(self) -> dict[str, list[Topic]]:
-        """The documents by the folder that they are in ("" for none), in the order of their paths."""
+        """The documents by the path of their folder ("" for none), in the order of their paths."""
         found: dict[str, list[Topic]] = {}
         for path, title, summary in self.database.execute("SELECT path, title, summary FROM documents ORDER BY path"):
-            found.setdefault(path.split("/")[-2] if "/" in path else "", []).append(Topic(path, title, summary))
+            found.setdefault(path.rpartition("/")[0], []).append(Topic(path, title, summary))
         return found
 
     def counts(self) -> tuple[int, int]:

@@ -93,10 +93,11 @@ class Api:
             assistant = self.ready()
             body = await _body(request)
             question, conversation = _asked(body)
-            self.count(request)
+            self.check_limits(request)
             await self._enter(request)
         except Refused as refused:
             return refused.response()
+        self.count(request)
         completion = _Completion(assistant, self._line, question, conversation)
         if body.get("stream"):
             options = body.get("stream_options")
@@ -110,9 +111,15 @@ class Api:
     async def _enter(self, request: Request) -> None:
         """Wait in the line; a client who goes away leaves it."""
         entering = asyncio.ensure_future(self._line.enter())
-        while not (await asyncio.wait({entering}, timeout=GONE_SECONDS))[0]:
-            if await request.is_disconnected():
-                entering.cancel()
+        try:
+            while not (await asyncio.wait({entering}, timeout=GONE_SECONDS))[0]:
+                if await request.is_disconnected():
+                    entering.cancel()
+        except asyncio.CancelledError:
+            # let in at the same moment: the place is given back
+            if not entering.cancel() and entering.result():
+                self._line.leave()
+            raise
         if entering.cancelled():
             raise Refused(499, "The client went away.", "gone")
         if not entering.result():
@@ -120,7 +127,11 @@ class Api:
             raise Refused(status, self._line.refusal, code)
 
     def count(self, request: Request) -> None:
-        """Count a question, and refuse it to who has asked too many."""
+        """Count a question that has been let in."""
+        self._limits.count(request)
+
+    def check_limits(self, request: Request) -> None:
+        """Refuse a question to who has asked too many."""
         seconds = self._limits.wait(request)
         if seconds:
             self._line.monitor.turned_away("limit")

@@ -192,7 +192,7 @@ class ChatPage:
                 yield self._status(), NO_SOURCES
                 await asyncio.sleep(0.5)
             attempt = self._attempt(request.session_hash or "", message, len(history))
-            async with aclosing(self._in_turn(message, _conversation(history), stop, attempt)) as states:
+            async with aclosing(self._in_turn(message, _conversation(history), stop, attempt, request)) as states:
                 async for state in states:
                     yield state
         except AssistantError as error:
@@ -210,7 +210,7 @@ class ChatPage:
         return attempt
 
     async def _in_turn(
-        self, question: str, conversation: Conversation, stop: Event, attempt: int
+        self, question: str, conversation: Conversation, stop: Event, attempt: int, request: gr.Request
     ) -> AsyncGenerator[tuple[str, str], None]:
         assistant = self._preparation.assistant
         if assistant is None:
@@ -222,6 +222,7 @@ class ChatPage:
             yield self._line.refusal, NO_SOURCES
             return
         try:
+            self._limits.count(request)
             yield "*Looking in the documents …*", NO_SOURCES
             growing = _Growing(question)
             answering = self._line.answering(assistant.stream(question, conversation, stop, attempt), stop)
@@ -253,7 +254,7 @@ class ChatPage:
             answer, citations = unlinked(turn.content)
             parts.append(answer)
             parts += [f"[{n}]: “{quote}” — {title} ({path})" for n, path, title, quote in self._quotes(citations)]
-        said = [turn for turn in _turns(history) if not _STATUS.fullmatch(turn.content)]
+        said = [turn for turn in _turns(history) if turn.role == "user" or not _STATUS.fullmatch(turn.content)]
         kept = [{"role": turn.role, "content": turn.content} for turn in said[-MOST_KEPT:]]
         return "\n\n".join(parts) + "\n", json.dumps(kept)
 

@@ -50,20 +50,25 @@ class Limits:
     def __init__(self, settings: Settings) -> None:
         self._proxies = settings.proxies
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        self._each = _rules(settings.questions_a_minute, settings.questions_a_day)
-        self._all = _rules(0, settings.questions_a_day_in_all)
+        self._each = _windows(settings.questions_a_minute, settings.questions_a_day)
+        self._all = _windows(0, settings.questions_a_day_in_all)
 
     def wait(self, request: Asking) -> int:
-        """Count one question of this connection; 0 if it may be asked, or after how many seconds one may."""
-        address = self._address(request)
-        rules = [*((rule, address) for rule in self._each), *((rule, EVERYBODY) for rule in self._all)]
-        full = [(rule, whose) for rule, whose in rules if not self._limiter.test(rule, whose)]
+        """After how many seconds this connection may ask; 0 for now."""
+        full = [(rule, whose) for rule, whose in self._rules(request) if not self._limiter.test(rule, whose)]
         if full:
             end = max(self._limiter.get_window_stats(rule, whose).reset_time for rule, whose in full)
             return max(1, math.ceil(end - time.time()))
-        for rule, whose in rules:
-            self._limiter.hit(rule, whose)
         return 0
+
+    def count(self, request: Asking) -> None:
+        """Count one question of this connection, when it has been let in."""
+        for rule, whose in self._rules(request):
+            self._limiter.hit(rule, whose)
+
+    def _rules(self, request: Asking) -> list[tuple[RateLimitItem, str]]:
+        address = self._address(request)
+        return [*((rule, address) for rule in self._each), *((rule, EVERYBODY) for rule in self._all)]
 
     def _address(self, request: Asking) -> str:
         """Each trusted proxy adds at the end whom it saw; what stands before that, anybody can have written."""
@@ -81,6 +86,6 @@ class Limits:
         return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def _rules(a_minute: int, a_day: int) -> list[RateLimitItem]:
+def _windows(a_minute: int, a_day: int) -> list[RateLimitItem]:
     kinds = ((RateLimitItemPerMinute, a_minute), (RateLimitItemPerDay, a_day))
     return [kind(most) for kind, most in kinds if most]

@@ -93,8 +93,10 @@ class Tools:
         """What is raised here reaches the client as the tool's error, with its message."""
         assistant = self._api.ready()
         question = checked(str(arguments["question"]))
-        self._api.count(cast(Request, self._server.request_context.request))
+        request = cast(Request, self._server.request_context.request)
+        self._api.check_limits(request)
         if name == "search":
+            self._api.count(request)
             async with self._searching:
                 results = await asyncio.to_thread(assistant.retriever.search, question, int(arguments.get("count", 5)))
             return _found(results)
@@ -103,6 +105,7 @@ class Tools:
         if not await self._line.enter():
             raise QuestionError(self._line.refusal)
         try:
+            self._api.count(request)
             return _answered(await self._answer(assistant, question))
         finally:
             self._line.leave()

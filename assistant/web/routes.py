@@ -29,25 +29,7 @@ def build_routes(settings: Settings, preparation: Preparation, line: Line) -> li
     """The routes of this app."""
 
     def healthz(_: Request) -> Response:
-        assistant = preparation.assistant
-        if assistant is None:
-            step = str(preparation.error or describe(preparation.progress))
-            return JSONResponse({"status": "starting", "step": step}, status_code=503)
-        if line.is_closed:
-            return JSONResponse({"status": "stopping"}, status_code=503)
-        reading = preparation.reading
-        with assistant.retriever.index.snapshot() as snapshot:
-            documents, chunks = snapshot.counts()
-        return JSONResponse(
-            {
-                "status": "ready",
-                "documents": documents,
-                "chunks": chunks,
-                "model": assistant.model.name,
-                "embedder": settings.embedder,
-                "passages_read": reading.read if reading else 0,
-            }
-        )
+        return _health(settings, preparation, line)
 
     def document(request: Request) -> Response:
         path = request.path_params["path"]
@@ -78,6 +60,31 @@ def build_routes(settings: Settings, preparation: Preparation, line: Line) -> li
         Route("/topics", topics),
         Route("/document.css", style),
     ]
+
+
+def _health(settings: Settings, preparation: Preparation, line: Line) -> Response:
+    assistant = preparation.assistant
+    if assistant is None:
+        step = str(preparation.error or describe(preparation.progress))
+        return JSONResponse({"status": "starting", "step": step}, status_code=503)
+    if line.is_closed:
+        return JSONResponse({"status": "stopping"}, status_code=503)
+    reading = preparation.reading
+    try:
+        with assistant.retriever.index.snapshot() as snapshot:
+            documents, chunks = snapshot.counts()
+    except KnowledgeIndexError as error:
+        return JSONResponse({"status": "broken", "step": str(error)}, status_code=503)
+    return JSONResponse(
+        {
+            "status": "ready",
+            "documents": documents,
+            "chunks": chunks,
+            "model": assistant.model.name,
+            "embedder": settings.embedder,
+            "passages_read": reading.read if reading else 0,
+        }
+    )
 
 
 def _metrics(monitor: Monitor) -> Route:
