@@ -30,6 +30,7 @@ from assistant.ingestion.sentences import ITEM, SentenceBuffer, list_spans
 from assistant.llm.engines import load_model
 from assistant.prompts import (
     ANSWER_TOKENS,
+    DOUBT,
     answer_messages,
     check_messages,
     is_no,
@@ -276,7 +277,7 @@ class _Run:
         """Whether the model, shown only the evidence, finds the claim in it; yes where asking would cost too much."""
         if not self._assistant.model.is_concurrent:
             return True
-        reply = self._assistant.model.stream(check_messages(claim, evidence), 1, self._stop)
+        reply = self._assistant.model.stream(check_messages(claim, evidence), 1, self._stop, bias=DOUBT)
         return not is_no("".join(token.text for token in reply))
 
     def _quoted(self, verifier: Verifier) -> Iterator[Sentence]:

@@ -174,6 +174,10 @@ class Message:
         return "".join(self.pieces)
 
 
+Bias = tuple[tuple[str, float], ...]
+"""Texts of one token each, and what is added to the logit of that token."""
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """What a model's stream yields: a piece of text, and how the prompt was read.
@@ -320,10 +324,13 @@ class LanguageModel(Protocol):
         """Whether another prompt may be asked, at little cost, while an answer is being written."""
         ...
 
-    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
+    def stream(
+        self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0, bias: Bias = ()
+    ) -> Iterator[Token]:
         """Decode until the model's end of turn, ``max_tokens``, or soon after ``stop`` is set.
 
-        ``attempt`` 0 is greedy, each other number gives another wording.
+        ``attempt`` 0 is greedy, each other number gives another wording. ``bias`` is added to the logits of tokens,
+        where the engine can.
         """
         ...
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from assistant.prompts import REWRITE
 from assistant.retrieval.judge import CrossEncoderJudge
-from assistant.schemas import Encoding, Message, Token, Vectors
+from assistant.schemas import Bias, Encoding, Message, Token, Vectors
 from assistant.words import content_words
 
 DIMENSION = 256
@@ -99,7 +99,9 @@ class ScriptedModel:
         self.checks: list[str] = []
         self.attempts: list[int] = []
 
-    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
+    def stream(
+        self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0, bias: Bias = ()
+    ) -> Iterator[Token]:
         if messages[0].text == REWRITE:
             self.rewrites.append(messages)
             text = self._rewritten

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 
 from assistant.errors import ModelError
 from assistant.query import MAX_CHARACTERS
-from assistant.schemas import Message, Token
+from assistant.schemas import Bias, Message, Token
 from assistant.settings import Settings
 from assistant.startup import Preparation
 from assistant.web.api import Api
@@ -280,7 +280,9 @@ class Endless(ScriptedModel):
         super().__init__("")
         self.begun = self.stopped = 0
 
-    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
+    def stream(
+        self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0, bias: Bias = ()
+    ) -> Iterator[Token]:
         self.begun += 1
         try:
             while not stop.wait(0.001):

@@ -151,6 +151,17 @@ def test_what_stands_behind_the_passage_is_read_too(smol: LlamaModel) -> None:
     assert spliced.prompt_tokens == whole.prompt_tokens
 
 
+def test_a_bias_makes_a_token_likelier_or_less_likely(smol: LlamaModel, tiny: TransformersModel) -> None:
+    for model in (smol, tiny):
+        (wanted,) = model.stream(_asked("Is water wet?"), 1, Event(), bias=(("Z", 1000.0),))
+        assert wanted.text == "Z"
+        (other,) = model.stream(_asked("Is water wet?"), 1, Event(), bias=(("Z", 1000.0), ("Q", 2000.0)))
+        assert other.text == "Q"
+    (likeliest,) = smol.stream(_asked("Is water wet?"), 1, Event())
+    (next_one,) = smol.stream(_asked("Is water wet?"), 1, Event(), bias=((likeliest.text, -1000.0),))
+    assert next_one.text != likeliest.text
+
+
 def test_each_attempt_is_worded_in_its_own_way(smol: LlamaModel, tiny: TransformersModel) -> None:
     for model in (smol, tiny):
         told = {_texts(list(model.stream(_asked("Tell a story."), 16, Event(), attempt))) for attempt in range(4)}

@@ -30,7 +30,7 @@ from starlette.testclient import TestClient
 from assistant.__main__ import main
 from assistant.errors import QuestionError
 from assistant.feedback import FeedbackStore
-from assistant.schemas import Answer, Finished, Token
+from assistant.schemas import Answer, Bias, Finished, Token
 from assistant.settings import Settings
 from assistant.web.api import Api
 from assistant.web.guard import Guard
@@ -112,7 +112,9 @@ def test_a_line_that_is_full_and_an_answer_that_fails_are_counted(settings: Sett
 
 def test_what_is_stopped_ends_for_those_who_wait_too(settings: Settings) -> None:
     class Endless(ScriptedModel):
-        def stream(self, messages: object, max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
+        def stream(
+            self, messages: object, max_tokens: int, stop: Event, attempt: int = 0, bias: Bias = ()
+        ) -> Iterator[Token]:
             while not stop.wait(0.01):
                 yield Token("and ", 1, 0)
 

@@ -27,7 +27,7 @@ from assistant.pipeline import Assistant
 from assistant.retrieval.builder import build
 from assistant.retrieval.hybrid_search import Retriever
 from assistant.retrieval.store import KnowledgeIndex, Topic
-from assistant.schemas import Citation, Document, Message, Progress, Token
+from assistant.schemas import Bias, Citation, Document, Message, Progress, Token
 from assistant.settings import Settings
 from assistant.startup import Preparation
 from assistant.web.chat import MOST_KEPT, NO_SOURCES, ChatPage, _restored
@@ -355,7 +355,7 @@ class TestChatPage:
 
         class Slow(ScriptedModel):
             def stream(
-                self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0
+                self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0, bias: Bias = ()
             ) -> Iterator[Token]:
                 reading.set()
                 if stop.wait(20):

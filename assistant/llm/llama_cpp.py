@@ -24,9 +24,9 @@ from assistant.errors import ModelError
 from assistant.llm.batching import Batcher, Task, Work
 from assistant.llm.growing import GrowingText
 from assistant.llm.kv_cache import StateStore
-from assistant.llm.sequences import MEMORY_TOKENS, Sequences, Stretch
+from assistant.llm.sequences import MEMORY_TOKENS, Choice, Sequences, Stretch
 from assistant.llm.template import render
-from assistant.schemas import Message, Passage, Token
+from assistant.schemas import Bias, Message, Passage, Token
 
 CONTEXT_TOKENS = 4096
 READERS = 8
@@ -78,7 +78,9 @@ class LlamaModel:
         memory = MEMORY_TOKENS - PREFIX_TOKENS
         self._batcher = Batcher(self._sequences, SLOTS, memory, self._reset)
 
-    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
+    def stream(
+        self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0, bias: Bias = ()
+    ) -> Iterator[Token]:
         """Decode greedily, or sampled where ``attempt`` is not 0; a stop is noticed within some ten milliseconds.
 
         Raises:
@@ -86,11 +88,12 @@ class LlamaModel:
         """
         prompt = self._prompt(messages)
         size = self._size(prompt, max_tokens)
+        chosen = (attempt, tuple((self._sequences.tokens(text, False)[0], value) for text, value in bias))
         growing = GrowingText(self._sequences.text)
 
         def work(task: Task, slot: int, tell: Callable[[tuple[int, int]], None]) -> Work:
             reused = yield from self._splice(prompt, slot)
-            yield from self._write(task, prompt, slot, max_tokens, attempt, lambda token: tell((token, reused)))
+            yield from self._write(task, prompt, slot, max_tokens, chosen, lambda token: tell((token, reused)))
 
         for token, reused in self._told(work, size + max_tokens, stop):
             yield Token(growing.add(token), size, reused)
@@ -220,17 +223,17 @@ class LlamaModel:
         return hashlib.sha256(f"{self._make} {prefix} {tokens}".encode()).hexdigest()
 
     def _write(
-        self, task: Task, prompt: _Prompt, slot: int, max_tokens: int, attempt: int, tell: Callable[[int], None]
+        self, task: Task, prompt: _Prompt, slot: int, max_tokens: int, chosen: Choice, tell: Callable[[int], None]
     ) -> Work:
         """Read the rest of the prompt, and write the answer, token by token."""
-        (token,) = yield Stretch(slot, prompt.tokens[self._sequences.length(slot) :], 1, attempt)
+        (token,) = yield Stretch(slot, prompt.tokens[self._sequences.length(slot) :], 1, chosen)
         task.opening = False
         for left in reversed(range(max_tokens)):
             if self._sequences.is_end(token):
                 return
             tell(token)
             if left:
-                (token,) = yield Stretch(slot, (token,), 1, attempt)
+                (token,) = yield Stretch(slot, (token,), 1, chosen)
 
     def _reset(self) -> None:
         """After a task that ended while it was opening: forget what it had half read."""

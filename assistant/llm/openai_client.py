@@ -18,7 +18,7 @@ import httpx
 
 from assistant.errors import ModelError
 from assistant.llm.template import as_sent
-from assistant.schemas import Message, Token
+from assistant.schemas import Bias, Message, Token
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0
@@ -74,8 +74,12 @@ class RemoteModel:
             raise ModelError(f"The server at {self._address} lists no model: set ASSISTANT_MODEL_NAME.")
         return names
 
-    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
+    def stream(
+        self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0, bias: Bias = ()
+    ) -> Iterator[Token]:
         """Decode greedily, or sampled where ``attempt`` is not 0, as far as the server does; a stop disconnects.
+
+        ``bias`` is left out: which number a token has, only the server knows.
 
         Raises:
             ModelError: the server is gone, busy, silent, refuses, or sends what is no answer.

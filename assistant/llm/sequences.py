@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,23 @@ TEMPERATURE, TOP_P = 0.7, 0.9
 INSTALL = "pip install cyllama"
 
 
+Choice = tuple[int, tuple[tuple[int, float], ...]]
+"""How a token is chosen: attempt 0 takes the likeliest, each other number samples in its own way; and what is added to
+the logits of some tokens."""
+
+
 class Interrupted(Exception):
     """Reading was interrupted; every sequence is as it was before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Tokens to read at the end of a sequence; ``outputs`` of the last of them say which token comes next.
-
-    ``attempt`` 0 takes the likeliest token, each other number samples in its own way.
-    """
+    """Tokens to read at the end of a sequence; ``outputs`` of the last of them say which token comes next."""
 
     sequence: int
     tokens: Sequence[int]
     outputs: int = 0
-    attempt: int = 0
+    choice: Choice = (0, ())
 
 
 class Sequences:
@@ -82,7 +85,7 @@ class Sequences:
                 f"There is not enough memory to work with {path.name}: close other programs, or choose a smaller "
                 "model with ASSISTANT_MODEL, such as qwen2.5-coder-0.5b."
             ) from error
-        self._samplers = {0: self._sampler(0)}
+        self._sampler = cache(self._new_sampler)
         self._lengths = [0] * count
         self.state_bytes = 28_000
         """Bytes of saved state a token, as last seen; before that, those of the default model."""
@@ -141,16 +144,17 @@ class Sequences:
             raise Interrupted from None
         for stretch in stretches:
             self._lengths[stretch.sequence] += len(stretch.tokens)
-        return [[self._next(row, stretch.attempt) for row in rows] for stretch, rows in wanted]
+        return [[self._next(row, stretch.choice) for row in rows] for stretch, rows in wanted]
 
-    def _next(self, row: int, attempt: int) -> int:
+    def _next(self, row: int, choice: Choice) -> int:
         """The token that follows this row of the last batch."""
-        if attempt not in self._samplers:
-            self._samplers[attempt] = self._sampler(attempt)
-        return int(self._samplers[attempt].sample(self._context, row))
+        return int(self._sampler(choice).sample(self._context, row))
 
-    def _sampler(self, attempt: int) -> Any:
+    def _new_sampler(self, choice: Choice) -> Any:
+        attempt, bias = choice
         sampler = self._llama.LlamaSampler(self._llama.LlamaSamplerChainParams())
+        if bias:
+            sampler.add_logit_bias(self._vocabulary.n_vocab, list(bias))
         if attempt:
             sampler.add_top_p(TOP_P, 1)
             sampler.add_temp(TEMPERATURE)

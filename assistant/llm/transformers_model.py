@@ -7,7 +7,7 @@ numbers go there and come back. The engine knows nothing of documents or citatio
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from threading import Event, Lock
 from typing import Any
@@ -16,7 +16,7 @@ from assistant.errors import ModelError
 from assistant.llm.growing import GrowingText
 from assistant.llm.template import render
 from assistant.llm.zero_gpu import Task
-from assistant.schemas import Message, Role, Token
+from assistant.schemas import Bias, Message, Role, Token
 
 CONTEXT_TOKENS = 8192
 TEMPERATURE = 0.7
@@ -72,7 +72,9 @@ class TransformersModel:
         if not lent:
             self._device()
 
-    def stream(self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0) -> Iterator[Token]:
+    def stream(
+        self, messages: Sequence[Message], max_tokens: int, stop: Event, attempt: int = 0, bias: Bias = ()
+    ) -> Iterator[Token]:
         """Decode greedily, or sampled where ``attempt`` is not 0; a stop is noticed at the next token.
 
         Raises:
@@ -80,13 +82,14 @@ class TransformersModel:
         """
         with self._lock:  # the tokenizer is no more for several threads than the model
             prompt = self._prompt(messages)
+            added = {self._tokens(text, False)[0]: value for text, value in bias}
         if len(prompt) + max_tokens > self._context_tokens:
             raise ModelError(
                 f"A prompt of {len(prompt)} tokens and an answer of {max_tokens} do not fit the "
                 f"{self._context_tokens} tokens of {self.name}: ask a shorter question."
             )
         growing = GrowingText(lambda answer: str(self._tokenizer.decode(answer, skip_special_tokens=True)))
-        with closing(self._generated(prompt, max_tokens, attempt)) as tokens:
+        with closing(self._generated(prompt, max_tokens, attempt, added)) as tokens:
             while not stop.is_set():
                 # token by token: who reads an answer may ask something else meanwhile
                 with self._lock:
@@ -103,14 +106,19 @@ class TransformersModel:
         parts = render(messages, self._filled)
         return [token for part in parts for token in self._tokens(part.text, part.is_template)]
 
-    def _generate(self, prompt: list[int], max_tokens: int, attempt: int) -> Generator[int, None, None]:
+    def _generate(
+        self, prompt: list[int], max_tokens: int, attempt: int, added: Mapping[int, float]
+    ) -> Generator[int, None, None]:
         """A `Task`: the tokens of an answer, until its end."""
         model, device, memory = self._model, self._device(), self._memory()
         unread = prompt
         for _ in range(max_tokens):
             with self._torch.inference_mode():
                 output = model(input_ids=self._torch.tensor([unread], device=device), use_cache=True, **memory)
-            token = self._chosen(output.logits[0, -1], attempt)
+            logits = output.logits[0, -1].float().clone()
+            for token, value in added.items():
+                logits[token] += value
+            token = self._chosen(logits, attempt)
             if token in self._ends:
                 return
             unread = [token]
