@@ -23,6 +23,8 @@ from assistant.schemas import Chunk
 _LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 30.0
 """How often it is looked whether the documents have changed, and free memory given back."""
+WORK_SECONDS = 0.05
+"""What took longer was computed, and not found on disk."""
 PAUSE_SECONDS = 0.2
 """Between two passages the machine is left alone for as long as the last one took, at most so long."""
 
@@ -64,7 +66,8 @@ class ReadAhead:
                 try:
                     self._read_all(chunks)
                 except AssistantError as error:
-                    _LOG.warning("Passages are read when they are asked about, and not before: %s", error)
+                    _LOG.warning("Passages cannot be read ahead, which is tried again soon: %s", error)
+                    known = None
                 self.done.set()
             memory.give_back()
             self._stop.wait(LOOK_SECONDS)
@@ -76,7 +79,8 @@ class ReadAhead:
                 return
             started = time.monotonic()
             self.read += self._assistant.prefill(chunk, self._stop)
-            memory.give_back()
+            if time.monotonic() - started > WORK_SECONDS:
+                memory.give_back()
             time.sleep(min(PAUSE_SECONDS, time.monotonic() - started))
 
 

@@ -74,8 +74,8 @@ def check_messages(claim: str, evidence: str) -> list[Message]:
     ]
 
 
-DOUBT: Bias = (("Yes", -1.25), ("yes", -1.25))
-"""Yes counts only where it is so much likelier (natural logarithm). Chosen on 85 sentences of the model."""
+DOUBT: Bias = (("No", 1.25), ("no", 1.25))
+"""Yes counts only where its logit is so much higher. Chosen on 85 sentences of the model."""
 
 
 def is_no(reply: str) -> bool:

@@ -35,6 +35,8 @@ _HOST = r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::\d+)?"
 
 
 def _path(text: str) -> Path:
+    if any(ord(character) < 32 for character in text):
+        raise ValueError
     try:
         return Path(text).expanduser()
     except RuntimeError as error:  # there is no such user
@@ -75,8 +77,7 @@ def _accepts(description: str, **limits: Any) -> Any:
 
 _ONE_LINE = r"^[^\x00-\x1f]*$"
 _Line = Annotated[str, _accepts("one line of text", pattern=_ONE_LINE)]
-_Folder = Annotated[Path, BeforeValidator(_path), BeforeValidator(TypeAdapter(_Line).validate_python),
-                    _accepts("the path of a folder")]  # fmt: skip
+_Folder = Annotated[Path, BeforeValidator(_path), _accepts("the path of a folder")]
 _Limit = Annotated[int, _accepts("a whole number of questions, or 0 for no limit", ge=0, le=1_000_000)]
 _Switch = Annotated[bool, _accepts("1 or 0")]
 

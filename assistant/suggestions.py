@@ -16,7 +16,7 @@ MOST_HEADINGS = 60
 """Passages of the documents cited whose headings are looked at."""
 SAME = 0.8
 """So near to the question, or to each other (cosine), headings ask the same."""
-NEAR = 0.45
+NEAR = 0.4
 """A heading or a passage with at least so high a cosine to the question is near to it."""
 FEWEST_WORDS = 2
 """A heading with fewer content words ("Limits") says too little alone."""

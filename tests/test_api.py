@@ -257,7 +257,7 @@ def test_a_handler_that_is_cancelled_while_it_waits_keeps_no_place(settings: Set
         for _ in range(READERS):
             await line.enter()
         api = Api(settings, prepared(settings, ScriptedModel(TRUE)), line, Limits(settings))
-        waiting = asyncio.ensure_future(api._enter(Request({"type": "http"}, _silent)))
+        waiting = asyncio.ensure_future(api._enter(Request({"type": "http", "headers": [], "client": None}, _silent)))
         while not line.waiting:
             await asyncio.sleep(0)
         if is_let_in:

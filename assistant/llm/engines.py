@@ -1,6 +1,6 @@
 """The name of a model → the engine that runs it.
 
-The one place that knows all engines. Names and what they may be: see ``ASSISTANT_MODEL`` in the README.
+The one place that knows all engines. Names and what they may be: see ``ASSISTANT_MODEL`` in docs/configuration.md.
 """
 
 from __future__ import annotations

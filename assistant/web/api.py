@@ -93,11 +93,10 @@ class Api:
             assistant = self.ready()
             body = await _body(request)
             question, conversation = _asked(body)
-            self.check_limits(request)
+            self.count(request)
             await self._enter(request)
         except Refused as refused:
             return refused.response()
-        self.count(request)
         completion = _Completion(assistant, self._line, question, conversation)
         if body.get("stream"):
             options = body.get("stream_options")
@@ -119,19 +118,22 @@ class Api:
             # let in at the same moment: the place is given back
             if not entering.cancel() and entering.result():
                 self._line.leave()
+            self.give_back(request)
             raise
         if entering.cancelled():
+            self.give_back(request)
             raise Refused(499, "The client went away.", "gone")
         if not entering.result():
+            self.give_back(request)
             status, code = (503, "stopping") if self._line.is_closed else (429, "rate_limit_exceeded")
             raise Refused(status, self._line.refusal, code)
 
-    def count(self, request: Request) -> None:
-        """Count a question that has been let in."""
-        self._limits.count(request)
+    def give_back(self, request: Request) -> None:
+        """Take back the count of a question that was not let in."""
+        self._limits.give_back(request)
 
-    def check_limits(self, request: Request) -> None:
-        """Refuse a question to who has asked too many."""
+    def count(self, request: Request) -> None:
+        """Count a question, and refuse it to who has asked too many."""
         seconds = self._limits.wait(request)
         if seconds:
             self._line.monitor.turned_away("limit")

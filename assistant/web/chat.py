@@ -219,10 +219,10 @@ class ChatPage:
         if self._line.waiting:
             yield f"*Waiting: {self._line.waiting + 1} questions are before yours …*", NO_SOURCES
         if not await self._line.enter():
+            self._limits.give_back(request)
             yield self._line.refusal, NO_SOURCES
             return
         try:
-            self._limits.count(request)
             yield "*Looking in the documents …*", NO_SOURCES
             growing = _Growing(question)
             answering = self._line.answering(assistant.stream(question, conversation, stop, attempt), stop)

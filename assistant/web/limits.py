@@ -11,18 +11,18 @@ import ipaddress
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
-
-from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from assistant.settings import Settings
 
+MOST_ADDRESSES = 10_000
+"""Addresses that are remembered; those that asked longest ago are forgotten first."""
+MINUTE, DAY = 60.0, 86_400.0
 EVERYBODY = "everybody"
 PREFIX = 64
-"""Bits of an address of the sixth version that one person has."""
 TOO_MANY = "That were many questions. Please ask again in {seconds} seconds."
 
 
@@ -44,31 +44,57 @@ class Asking(Protocol):
 _PORT = re.compile(r"^(\[.*\]|[\d.]+):\d+$")
 
 
-class Limits:
-    """Counts questions."""
+@dataclass(slots=True)
+class _Window:
+    """Questions counted since ``start``."""
 
-    def __init__(self, settings: Settings) -> None:
+    start: float
+    count: int = 0
+
+
+class Limits:
+    """Counts questions; used from one event loop."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._proxies = settings.proxies
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        self._each = _windows(settings.questions_a_minute, settings.questions_a_day)
-        self._all = _windows(0, settings.questions_a_day_in_all)
+        rules = (
+            ("address", MINUTE, settings.questions_a_minute),
+            ("address", DAY, settings.questions_a_day),
+            (EVERYBODY, DAY, settings.questions_a_day_in_all),
+        )
+        self._rules = [rule for rule in rules if rule[2]]
+        self._windows: OrderedDict[tuple[str, float], _Window] = OrderedDict()
 
     def wait(self, request: Asking) -> int:
-        """After how many seconds this connection may ask; 0 for now."""
-        full = [(rule, whose) for rule, whose in self._rules(request) if not self._limiter.test(rule, whose)]
-        if full:
-            end = max(self._limiter.get_window_stats(rule, whose).reset_time for rule, whose in full)
-            return max(1, math.ceil(end - time.time()))
+        """Count one question of this connection; 0 if it may be asked, or after how many seconds one may."""
+        address, now = self._address(request), self._clock()
+        windows = [
+            (self._window(EVERYBODY if whose == EVERYBODY else address, length, now), length, most)
+            for whose, length, most in self._rules
+        ]
+        waits = [window.start + length - now for window, length, most in windows if window.count >= most]
+        if waits:
+            return max(1, math.ceil(max(waits)))
+        for window, _, _ in windows:
+            window.count += 1
         return 0
 
-    def count(self, request: Asking) -> None:
-        """Count one question of this connection, when it has been let in."""
-        for rule, whose in self._rules(request):
-            self._limiter.hit(rule, whose)
+    def give_back(self, request: Asking) -> None:
+        """Take back the count of a question that was not let in."""
+        address, now = self._address(request), self._clock()
+        for whose, length, _ in self._rules:
+            window = self._window(EVERYBODY if whose == EVERYBODY else address, length, now)
+            window.count = max(0, window.count - 1)
 
-    def _rules(self, request: Asking) -> list[tuple[RateLimitItem, str]]:
-        address = self._address(request)
-        return [*((rule, address) for rule in self._each), *((rule, EVERYBODY) for rule in self._all)]
+    def _window(self, whose: str, length: float, now: float) -> _Window:
+        window = self._windows.pop((whose, length), None)
+        if window is None or now - window.start >= length:
+            window = _Window(now)
+        self._windows[whose, length] = window
+        while len(self._windows) > MOST_ADDRESSES:
+            self._windows.popitem(last=False)
+        return window
 
     def _address(self, request: Asking) -> str:
         """Each trusted proxy adds at the end whom it saw; what stands before that, anybody can have written."""
@@ -84,8 +110,3 @@ class Limits:
         if isinstance(address, ipaddress.IPv6Address) and not address.ipv4_mapped:
             return str(ipaddress.ip_network((address, PREFIX), strict=False))
         return str(getattr(address, "ipv4_mapped", None) or address)
-
-
-def _windows(a_minute: int, a_day: int) -> list[RateLimitItem]:
-    kinds = ((RateLimitItemPerMinute, a_minute), (RateLimitItemPerDay, a_day))
-    return [kind(most) for kind, most in kinds if most]

@@ -94,18 +94,17 @@ class Tools:
         assistant = self._api.ready()
         question = checked(str(arguments["question"]))
         request = cast(Request, self._server.request_context.request)
-        self._api.check_limits(request)
+        self._api.count(request)
         if name == "search":
-            self._api.count(request)
             async with self._searching:
                 results = await asyncio.to_thread(assistant.retriever.search, question, int(arguments.get("count", 5)))
             return _found(results)
         if name != "ask":
             raise QuestionError(f"There is no tool {name}: use ask or search.")
         if not await self._line.enter():
+            self._api.give_back(request)
             raise QuestionError(self._line.refusal)
         try:
-            self._api.count(request)
             return _answered(await self._answer(assistant, question))
         finally:
             self._line.leave()
