@@ -31,7 +31,7 @@ index: setup
 check: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/codespell *.md app.py assistant evaluation/*.py evaluation/data/*.md knowledge tests
+	$(BIN)/codespell *.md app.py assistant evaluation/*.py evaluation/data/*.md docs knowledge tests
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/bandit -q -ll -c pyproject.toml -r app.py assistant

@@ -31,11 +31,13 @@ QUESTIONS = (
     "How does a model get from pre-training to a product?",
     "What are the biggest problems with large AI models?",
 )
+_ONE_LINE = r"^[^\x00-\x1f]*$"
 _HOST = r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::\d+)?"
 
 
 def _path(text: str) -> Path:
-    if any(ord(character) < 32 for character in text):
+    # a name that is not UTF-8 is no text to pydantic, but a folder all the same
+    if not re.fullmatch(_ONE_LINE, text):
         raise ValueError
     try:
         return Path(text).expanduser()
@@ -75,7 +77,6 @@ def _accepts(description: str, **limits: Any) -> Any:
     return Field(description=description, **limits)
 
 
-_ONE_LINE = r"^[^\x00-\x1f]*$"
 _Line = Annotated[str, _accepts("one line of text", pattern=_ONE_LINE)]
 _Folder = Annotated[Path, BeforeValidator(_path), _accepts("the path of a folder")]
 _Limit = Annotated[int, _accepts("a whole number of questions, or 0 for no limit", ge=0, le=1_000_000)]

@@ -115,17 +115,18 @@ class TransformersModel:
         for _ in range(max_tokens):
             with self._torch.inference_mode():
                 output = model(input_ids=self._torch.tensor([unread], device=device), use_cache=True, **memory)
-            logits = output.logits[0, -1].float().clone()
-            for token, value in added.items():
-                logits[token] += value
-            token = self._chosen(logits, attempt)
+            token = self._chosen(output.logits[0, -1], attempt, added)
             if token in self._ends:
                 return
             unread = [token]
             yield token
 
-    def _chosen(self, logits: Any, attempt: int) -> int:
-        """The likeliest token, or one that is drawn."""
+    def _chosen(self, logits: Any, attempt: int, added: Mapping[int, float]) -> int:
+        """The likeliest token, or one that is drawn; with what is ``added`` to the logits of some."""
+        if added:
+            logits = logits.float().clone()
+            for token, value in added.items():
+                logits[token] += value
         if not attempt:
             return int(logits.argmax())
         return int(self._torch.multinomial((logits.float() / TEMPERATURE).softmax(-1), 1))

@@ -145,11 +145,12 @@ class Verifier:
         """What supports ``claim``: one span, or two of one passage; empty when it is not supported."""
         # a number in brackets that the model wrote says nothing
         claim = CITATION.sub("", claim)
-        if not any(character.isalnum() for character in plain_text(claim)):
+        words = plain_text(claim)
+        if not any(character.isalnum() for character in words):
             return []
 
         def holds_facts(chunk: Chunk) -> bool:
-            return not missing_facts(plain_text(claim), _read(chunk)) and code_stands(claim, visible(chunk.text))
+            return not missing_facts(words, _read(chunk)) and code_stands(claim, visible(chunk.text))
 
         spans, score, _ = self.best(claim, holds_facts)
         if not spans or score < self._threshold("support"):

@@ -94,7 +94,11 @@ class Api:
             body = await _body(request)
             question, conversation = _asked(body)
             self.count(request)
-            await self._enter(request)
+            try:
+                await self._enter(request)
+            except BaseException:
+                self.give_back(request)
+                raise
         except Refused as refused:
             return refused.response()
         completion = _Completion(assistant, self._line, question, conversation)
@@ -118,13 +122,10 @@ class Api:
             # let in at the same moment: the place is given back
             if not entering.cancel() and entering.result():
                 self._line.leave()
-            self.give_back(request)
             raise
         if entering.cancelled():
-            self.give_back(request)
             raise Refused(499, "The client went away.", "gone")
         if not entering.result():
-            self.give_back(request)
             status, code = (503, "stopping") if self._line.is_closed else (429, "rate_limit_exceeded")
             raise Refused(status, self._line.refusal, code)
 
